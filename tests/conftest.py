@@ -1,0 +1,65 @@
+"""Shared by all tests: a quiet TensorFlow, fixed seeds, a small photo, an extractor that needs no
+weights."""
+
+import os
+
+# Before the first import of TensorFlow, which reads them once.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+
+import hypothesis
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+tf.get_logger().setLevel("ERROR")
+
+# The same examples on every machine, and as long as each takes: the first call traces a graph.
+hypothesis.settings.register_profile("tfstyle", derandomize=True, deadline=None)
+hypothesis.settings.load_profile("tfstyle")
+
+
+@pytest.fixture(autouse=True)
+def _same_seeds_for_every_test():
+    keras.utils.set_random_seed(0)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def photo() -> np.ndarray:
+    """A piece of a bundled photo: float32 [96, 128, 3] in [0, 1]."""
+    from tfstyle import images, samples
+
+    return images.resize(samples.photo("chelsea"), (96, 128))
+
+
+@pytest.fixture(scope="session")
+def tiny_extractor() -> keras.Model:
+    """Stands in for VGG16: the same layer names and strides, few channels, seeded random weights.
+
+    [B, H, W, 3] in [0, 1] -> {layer: features [B, h, w, C]}; frozen.
+    """
+    layers = {}
+    image = keras.Input((None, None, 3))
+    x = image
+    for block, (channels, convolutions) in enumerate([(4, 1), (6, 1), (8, 1), (8, 2), (8, 1)], 1):
+        if block > 1:
+            x = keras.layers.MaxPooling2D(2)(x)
+        for i in range(1, convolutions + 1):
+            name = f"block{block}_conv{i}"
+            x = layers[name] = keras.layers.Conv2D(
+                channels,
+                3,
+                padding="same",
+                activation="relu",
+                kernel_initializer=keras.initializers.GlorotUniform(seed=10 * block + i),
+                name=name,
+            )(x)
+    model = keras.Model(image, layers, name="tiny_extractor")
+    model.trainable = False
+    return model

@@ -1,0 +1,116 @@
+"""The rules of the house, read from the imports of every file."""
+
+import ast
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+# Who may import whom: a module may import those of the rows above its own, and nothing else of the
+# project. A package counts as one module. What no row names is not allowed to exist.
+ROWS = (
+    ("images", "losses", "networks"),
+    ("features", "data", "metrics", "samples"),
+    ("steps", "gatys"),
+    ("training", "export", "inference"),
+    ("explain", "video", "serving"),
+    ("cli",),
+    ("pipelines",),
+)
+ROW = {module: row for row, modules in enumerate(ROWS) for module in modules}
+
+# Distributions whose modules have another name.
+DISTRIBUTIONS = {"absl": "absl-py", "PIL": "pillow"}
+
+FILES = sorted((ROOT / "tfstyle").rglob("*.py")) + sorted((ROOT / "pipelines").rglob("*.py"))
+SOURCES = [
+    pytest.param(path, id=path.relative_to(ROOT).as_posix())
+    for path in FILES
+    if path != ROOT / "tfstyle" / "__init__.py"
+]
+
+
+def dotted(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+FILE_OF = {dotted(path): path for path in FILES}
+
+
+def imports(path: Path) -> set[str]:
+    """Dotted names of all that a file imports, inside functions too; relative imports resolved."""
+    package = dotted(path).split(".")
+    if path.name != "__init__.py":
+        package = package[:-1]
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            base = ".".join(base + ([node.module] if node.module else []))
+            found |= {f"{base}.{alias.name}" for alias in node.names}
+    return found
+
+
+def project_files(path: Path) -> set[str]:
+    """Dotted names of the project's files that a file imports."""
+    names = {name if name in FILE_OF else name.rpartition(".")[0] for name in imports(path)}
+    return {name for name in names if name in FILE_OF}
+
+
+def module(name: str) -> str:
+    """tfstyle.networks.layers -> networks; pipelines.fast -> pipelines; tfstyle -> ""."""
+    top, *rest = name.split(".")
+    return top if top == "pipelines" else rest[0] if rest else ""
+
+
+def test_the_package_itself_imports_nothing():
+    assert imports(ROOT / "tfstyle" / "__init__.py") == set()
+
+
+@pytest.mark.parametrize("path", SOURCES)
+def test_imports_go_only_to_the_rows_above(path):
+    here = module(dotted(path))
+    assert here in ROW, f"{here}: no row of ROWS names it"
+    there = {module(name) for name in project_files(path)} - {"", here}
+    wrong = sorted(name for name in there if ROW[name] >= ROW[here])
+    assert not wrong, f"{here} imports {wrong}, which stand in its own row or below it"
+
+
+def test_no_files_import_each_other_in_a_circle():
+    graph = {name: project_files(path) - {name, "tfstyle"} for name, path in FILE_OF.items()}
+    while free := [name for name, targets in graph.items() if not targets & graph.keys()]:
+        for name in free:
+            del graph[name]
+    assert not graph, f"a circle among {sorted(graph)}"
+
+
+@pytest.mark.parametrize("path", SOURCES)
+def test_only_the_command_line_knows_flags_and_no_library_file_knows_pipelines(path):
+    found = imports(path)
+    if dotted(path) != "tfstyle.cli":
+        assert not [name for name in found if re.match(r"absl\.(flags|app)\b", name)]
+    if dotted(path).startswith("tfstyle"):
+        assert not [name for name in found if name.split(".")[0] == "pipelines"]
+
+
+@pytest.mark.parametrize("path", SOURCES)
+def test_whatever_a_file_imports_is_installed_with_the_package(path):
+    setup = (ROOT / "setup.py").read_text(encoding="utf-8")
+    listed = re.search(r"install_requires=\[(.*?)\n    \]", setup, re.DOTALL)[1]
+    required = {name.replace("_", "-") for name in re.findall(r'"([\w-]+)[>{]', listed)}
+    tops = {name.split(".")[0] for name in imports(path)}
+    tops -= sys.stdlib_module_names | {"tfstyle", "pipelines"}
+    assert {DISTRIBUTIONS.get(top, top.replace("_", "-")) for top in tops} <= required
+
+
+def test_git_keeps_exactly_the_models_that_the_wheel_carries():
+    setup = (ROOT / "setup.py").read_text(encoding="utf-8")
+    shipped = ast.literal_eval(re.search(r"SHIPPED_MODELS = (\[.*?\])", setup, re.DOTALL)[1])
+    kept = re.findall(r"^!/saved_models/(.+)$", (ROOT / ".gitignore").read_text(), re.MULTILINE)
+    assert sorted(kept) == sorted(line for name in shipped for line in (f"{name}/", f"{name}.*"))
