@@ -1,0 +1,223 @@
+"""Layers that Keras lacks or that export badly, as serialisable Keras layers.
+
+They are written in the operations that the TFLite converter maps to fast built-in kernels for
+unknown heights and widths: slices and concatenation in place of MIRROR_PAD (which XNNPACK does not
+take), moments in place of GroupNormalization, nearest-neighbour resizing in place of UpSampling2D.
+"""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+
+@keras.saving.register_keras_serializable(package="tfstyle")
+class ReflectPad(keras.layers.Layer):
+    """Mirrors `amount` pixels at every border, without repeating the border itself.
+
+    [B, H, W, C] -> [B, H + 2 amount, W + 2 amount, C]; H and W must exceed `amount`.
+    """
+
+    def __init__(self, amount: int, **kwargs):
+        super().__init__(**kwargs)
+        self.amount = amount
+
+    def call(self, x):
+        n = self.amount
+        rows = [x[:, i : i + 1] for i in range(n, 0, -1)]
+        rows += [x] + [x[:, -i - 1 : -i] for i in range(1, n + 1)]
+        x = tf.concat(rows, axis=1)
+        columns = [x[:, :, i : i + 1] for i in range(n, 0, -1)]
+        columns += [x] + [x[:, :, -i - 1 : -i] for i in range(1, n + 1)]
+        return tf.concat(columns, axis=2)
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, channels = input_shape
+        n = 2 * self.amount
+        return (batch, height and height + n, width and width + n, channels)
+
+    def get_config(self):
+        return {**super().get_config(), "amount": self.amount}
+
+
+@keras.saving.register_keras_serializable(package="tfstyle")
+class InstanceNorm(keras.layers.Layer):
+    """Instance normalisation, Ulyanov et al. 2016 (https://arxiv.org/abs/1607.08022).
+
+    y = gamma (x - mean) / sqrt(variance + epsilon) + beta, mean and variance over the positions of
+    one channel of one image, in float32 under every dtype policy. [B, H, W, C] -> same.
+    """
+
+    def __init__(self, epsilon: float = 1e-5, **kwargs):
+        super().__init__(**kwargs)
+        self.epsilon = epsilon
+
+    def build(self, input_shape):
+        channels = input_shape[-1]
+        self.gamma = self.add_weight(shape=(channels,), initializer="ones", name="gamma")
+        self.beta = self.add_weight(shape=(channels,), initializer="zeros", name="beta")
+
+    def call(self, x):
+        x = tf.cast(x, "float32")
+        mean = tf.reduce_mean(x, axis=[1, 2], keepdims=True)
+        centred = x - mean
+        variance = tf.reduce_mean(tf.square(centred), axis=[1, 2], keepdims=True)
+        scale = tf.cast(self.gamma, "float32") * tf.math.rsqrt(variance + self.epsilon)
+        return tf.cast(centred * scale + tf.cast(self.beta, "float32"), self.compute_dtype)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {**super().get_config(), "epsilon": self.epsilon}
+
+
+@keras.saving.register_keras_serializable(package="tfstyle")
+class Upsample(keras.layers.Layer):
+    """Doubles height and width by nearest neighbour. [B, H, W, C] -> [B, 2 H, 2 W, C].
+
+    Followed by a convolution it has no checkerboard: Odena et al. 2016
+    (https://distill.pub/2016/deconv-checkerboard/).
+    """
+
+    def call(self, x):
+        return tf.image.resize(x, 2 * tf.shape(x)[1:3], method="nearest")
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, channels = input_shape
+        return (batch, height and 2 * height, width and 2 * width, channels)
+
+
+@keras.saving.register_keras_serializable(package="tfstyle")
+class PadToMultiple(keras.layers.Layer):
+    """Mirrors the lower and right border until height and width are multiples of `multiple`.
+
+    Never smaller than `minimum`, so that the mirrored borders further in have enough pixels. An
+    image too small to mirror repeats its border. [B, H, W, C] -> [B, H', W', C].
+    """
+
+    def __init__(self, multiple: int, minimum: int = 0, **kwargs):
+        super().__init__(**kwargs)
+        self.multiple = multiple
+        self.minimum = minimum
+
+    def _indices(self, length):
+        padded = -(-length // self.multiple) * self.multiple
+        index = tf.range(tf.maximum(padded, self.minimum))
+        return tf.maximum(tf.minimum(index, 2 * (length - 1) - index), 0)
+
+    def call(self, x):
+        shape = tf.shape(x)
+        x = tf.gather(x, self._indices(shape[1]), axis=1)
+        return tf.gather(x, self._indices(shape[2]), axis=2)
+
+    def compute_output_shape(self, input_shape):
+        def padded(length):
+            return length and max(-(-length // self.multiple) * self.multiple, self.minimum)
+
+        batch, height, width, channels = input_shape
+        return (batch, padded(height), padded(width), channels)
+
+    def get_config(self):
+        return {**super().get_config(), "multiple": self.multiple, "minimum": self.minimum}
+
+
+@keras.saving.register_keras_serializable(package="tfstyle")
+class CropLike(keras.layers.Layer):
+    """Cuts the first input to the height and width of the second, from the upper left corner.
+
+    ([B, H, W, C], [B, h, w, D]) -> [B, h, w, C].
+    """
+
+    def call(self, inputs):
+        x, like = inputs
+        shape = tf.shape(like)
+        return x[:, : shape[1], : shape[2]]
+
+    def compute_output_shape(self, input_shape):
+        x, like = input_shape
+        return (x[0], like[1], like[2], x[3])
+
+
+@keras.saving.register_keras_serializable(package="tfstyle")
+class ResizeConv(keras.layers.Layer):
+    """Nearest-neighbour doubling followed by a convolution, computed without the doubled image.
+
+    Every output pixel of the convolution sees at most 3x3 pixels of the small image, so the kernel
+    is folded into four 3x3 kernels, one for each of the 2x2 output pixels, and their outputs are
+    interleaved (depth to space). The result is that of `Upsample` and a `kernel_size` convolution,
+    hence free of checkerboard (https://distill.pub/2016/deconv-checkerboard/), at the cost of a 3x3
+    convolution also for 5x5, and without the memory traffic of the doubled image. The small image's
+    border is repeated, which for 3x3 is the same as mirroring the doubled image.
+
+    [B, H, W, C] -> [B, 2 H, 2 W, filters].
+    """
+
+    def __init__(self, filters: int, kernel_size: int = 3, use_bias: bool = True, **kwargs):
+        super().__init__(**kwargs)
+        if kernel_size not in (3, 5):
+            raise ValueError(f"ResizeConv kernel_size {kernel_size}: must be 3 or 5")
+        self.filters = filters
+        self.kernel_size = kernel_size
+        self.use_bias = use_bias
+
+    def build(self, input_shape):
+        n = self.kernel_size
+        self.kernel = self.add_weight(shape=(n, n, input_shape[-1], self.filters), name="kernel")
+        if self.use_bias:
+            self.bias = self.add_weight(shape=(self.filters,), initializer="zeros", name="bias")
+        # fold[phase, low tap, tap]: which pixel of the small image a tap of the kernel falls on,
+        # for an even (phase 0) and an odd (phase 1) output position.
+        fold = np.zeros((2, 3, n), "float32")
+        for phase in range(2):
+            for tap in range(n):
+                fold[phase, 1 + (phase + tap - n // 2) // 2, tap] = 1
+        self.fold = fold
+
+    def call(self, x):
+        kernel = tf.cast(self.kernel, self.compute_dtype)
+        fold = tf.cast(self.fold, self.compute_dtype)
+        # [3, 3, C, 2, 2, filters]: the order that depth_to_space expects of the channels.
+        kernel = tf.einsum("pij,qkl,jlcf->ikcpqf", fold, fold, kernel)
+        kernel = tf.reshape(kernel, (3, 3, self.kernel.shape[2], 4 * self.filters))
+        x = tf.concat([x[:, :1], x, x[:, -1:]], axis=1)
+        x = tf.concat([x[:, :, :1], x, x[:, :, -1:]], axis=2)
+        x = tf.nn.depth_to_space(tf.nn.conv2d(x, kernel, 1, "VALID"), 2)
+        return x + tf.cast(self.bias, self.compute_dtype) if self.use_bias else x
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, _ = input_shape
+        return (batch, height and 2 * height, width and 2 * width, self.filters)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "kernel_size": self.kernel_size,
+            "use_bias": self.use_bias,
+        }
+
+
+@keras.saving.register_keras_serializable(package="tfstyle")
+class Dropout(keras.layers.Layer):
+    """Dropout whose random state is one of the layer's weights.
+
+    `tf.train.Checkpoint` passes over the state that Keras' own layer holds, and a resumed run would
+    drop other activations than one that was never stopped.
+    """
+
+    def __init__(self, rate: float, **kwargs):
+        super().__init__(**kwargs)
+        if not 0 <= rate < 1:
+            raise ValueError(f"Dropout rate {rate}: must be at least 0 and below 1")
+        self.rate = rate
+        self.generator = keras.random.SeedGenerator()
+        self.state = self.generator.state
+
+    def call(self, x, training=False):
+        return keras.random.dropout(x, self.rate, seed=self.generator) if training else x
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {**super().get_config(), "rate": self.rate}
