@@ -1,0 +1,1 @@
+"""Functional Keras builders: layers, generators, discriminators."""
