@@ -1,0 +1,404 @@
+"""A trained generator as SavedModel and TFLite, let out only where it agrees with Keras.
+
+    DIR/NAME/1/                 SavedModel in the layout of TensorFlow Serving; then 2/, 3/, ...
+    DIR/NAME.tflite             float32
+    DIR/NAME.float16.tflite     half the size, float32 in and out
+    DIR/NAME.int8.tflite        dynamic-range int8: a quarter of the size, float32 in and out
+    DIR/NAME.json               the model card
+
+The TFLite files hold the newest version. The layout of cards is described at `export`.
+"""
+
+import dataclasses
+import datetime
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
+
+import tfstyle
+from tfstyle import images, samples
+
+# A served model shares its machine with other requests, so less than images.MAX_PIXELS.
+MAX_SERVED_PIXELS = 16_000_000
+
+# [0, 1] float32 -> [0, 1] float32 in all three; by the suffix that their files bear before .tflite.
+TFLITE_VARIANTS = ("float32", "float16", "int8")
+
+# (measure, largest difference from Keras allowed), outputs in [0, 1]. uint8 may be off by its
+# rounding on top of what float may be off.
+BOUNDS = {
+    "saved_model_float": ("max", 1e-3),
+    "saved_model_uint8": ("max", 1e-3 + 0.5 / 255),
+    "tflite_float32": ("max", 1e-3),
+    "tflite_float16": ("max", 2 / 255),
+    "tflite_int8": ("mean", 6 / 255),
+}
+# (height, width); one of them odd and not square.
+PARITY_SIZES = ((256, 256), (199, 301))
+
+_FILLED_IN = frozenset(
+    "name version created tfstyle tensorflow keras parameters memory_bytes_per_pixel signatures "
+    "parity files versions".split()
+)
+
+
+class ExportError(RuntimeError):
+    """The generator cannot be exported, or its export differs too much from Keras."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Exported:
+    """What `export` wrote; `parity` is that of the card."""
+
+    saved_model: Path
+    tflite: dict[str, Path]
+    card: Path
+    version: int
+    parity: dict
+
+
+def export(
+    generator: keras.Model,
+    name: str,
+    *,
+    directory: str | os.PathLike = "saved_models",
+    card: dict | None = None,
+    photo: np.ndarray | None = None,
+) -> Exported:
+    """Writes `generator` as the next version of the model `name`: SavedModel, TFLite and card.
+
+    Signatures of the SavedModel: `serving_default` ("images" uint8 [N, H, W, 3] -> "stylized" the
+    same), `float` (the same in float32, [0, 1]) and `encoded` ("image_bytes" string [N], JPEG or
+    PNG of any mix of sizes -> "stylized_bytes" string [N], PNG). `encoded` answers an image that
+    cannot be decoded, or has more than MAX_SERVED_PIXELS, with InvalidArgument.
+
+    Every artifact is run on `photo` at PARITY_SIZES and compared with Keras. The card says what was
+    measured; its keys are name, version, created (UTC), tfstyle, tensorflow, keras, those of `card`
+    (description, style, data, options, losses, licence, figures, ...; a list "limits" is added to),
+    parameters, memory_bytes_per_pixel (of an image in TFLite float32), signatures, parity, limits,
+    files (bytes, sha256) and versions (the history).
+
+    Everything is staged beside its destination and moved when all is well: a failure leaves nothing
+    and older versions are never touched.
+
+    Args:
+        generator: Functional model, [B, H, W, 3] in [0, 1] -> the same, under any dtype policy; it
+            is exported in float32.
+        name: letters, digits, "_" and "-".
+        directory: made where it is missing.
+        card: what the card shall say beyond what is measured here; JSON values.
+        photo: float32 RGB [H, W, 3] in [0, 1]; a bundled photo by default.
+
+    Raises:
+        ValueError: a bad name, or a card that cannot be written as JSON or claims measured keys.
+        ExportError: an older card is unreadable, the conversion failed, or parity is beyond BOUNDS.
+    """
+    check_name(name)
+    directory = Path(directory)
+    version = max(_versions(directory / name), default=0) + 1
+    told = _told(card or {})
+    history = [e for e in _history(directory / f"{name}.json") if e["version"] < version]
+    if photo is None:
+        photo = images.read(samples.photo_paths()[0])
+
+    generator = _in_float32(generator)
+    module, signatures = _servable(generator)
+    directory.mkdir(parents=True, exist_ok=True)
+    # The staging folder is no version to TensorFlow Serving: it watches DIR/NAME for integers.
+    with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=directory) as staging:
+        staged = Path(staging)
+        saved_model = staged / name / str(version)
+        tf.saved_model.save(module, str(saved_model), signatures=signatures)
+        tflite = {variant: staged / _tflite_name(name, variant) for variant in TFLITE_VARIANTS}
+        stylize = _one_image(generator)
+        for variant, path in tflite.items():
+            path.write_bytes(_tflite(name, module, stylize, variant))
+        parity = _parity(name, generator, photo, saved_model, tflite)
+        head = {
+            "name": name,
+            "version": version,
+            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "tfstyle": tfstyle.__version__,
+            "tensorflow": tf.__version__,
+            "keras": keras.__version__,
+        }
+        limits = [
+            f"encoded: at most {MAX_SERVED_PIXELS} pixels an image",
+            "TFLite: one image a call",
+            *told.pop("limits", []),
+        ]
+        content = {
+            **head,
+            **told,
+            "parameters": generator.count_params(),
+            "memory_bytes_per_pixel": _memory(tflite["float32"]),
+            "signatures": {key: _describe(function) for key, function in signatures.items()},
+            "parity": parity,
+            "limits": limits,
+            "files": _files(staged),
+            "versions": [*history, {key: head[key] for key in list(head)[1:]}],
+        }
+        staged_card = staged / f"{name}.json"
+        staged_card.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
+
+        # Only renames from here on; the card comes last because it speaks of all the others.
+        (directory / name).mkdir(exist_ok=True)
+        saved_model = saved_model.rename(directory / name / str(version))
+        tflite = {v: path.replace(directory / path.name) for v, path in tflite.items()}
+        card_path = staged_card.replace(directory / staged_card.name)
+    return Exported(saved_model, tflite, card_path, version, parity)
+
+
+def check_name(name: str) -> None:
+    """Raises ValueError where `export` would: to be asked before the training, not after it."""
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+        raise ValueError(f"name {name!r}: give one of letters, digits, '_' and '-'")
+
+
+def announce(exported: Exported, picture: str | os.PathLike) -> None:
+    """Prints where the artifacts and a picture made with them lie."""
+    print(f"SavedModel  {exported.saved_model}")
+    for variant, path in exported.tflite.items():
+        print(f"TFLite      {path}  ({variant}, {path.stat().st_size / 1e6:.2f} MB)")
+    print(f"Card        {exported.card}")
+    print(f"Picture     {picture}")
+
+
+def _versions(folder: Path) -> list[int]:
+    return [int(path.name) for path in folder.glob("*") if path.name.isdecimal()]
+
+
+def _tflite_name(name: str, variant: str) -> str:
+    return f"{name}.tflite" if variant == "float32" else f"{name}.{variant}.tflite"
+
+
+def _told(card: dict) -> dict:
+    """A copy of `card`, checked before anything long is done."""
+    taken = sorted(card.keys() & _FILLED_IN)
+    if taken:
+        raise ValueError(f"card: {', '.join(taken)} are filled in by the export; leave them out")
+    try:
+        json.dumps(card, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"card: not JSON ({error}); give strings, finite numbers, lists and dicts"
+        ) from error
+    return dict(card)
+
+
+def _history(path: Path) -> list[dict]:
+    """The versions that the older card tells of."""
+    if not path.exists():
+        return []
+    try:
+        return [
+            {**entry, "version": int(entry["version"])}
+            for entry in json.loads(path.read_text("utf-8"))["versions"]
+        ]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ExportError(
+            f"{path}: not a model card ({error!r}), so its history of versions cannot be kept. "
+            "Mend it or move it away"
+        ) from error
+
+
+def _in_float32(generator: keras.Model) -> keras.Model:
+    """A copy that computes in float32, its variables on one device and without an optimizer.
+
+    Under mixed_float16 the converter fails; a copy is also free of the distribution strategy that
+    the generator was trained in.
+    """
+
+    def rebuild(layer):
+        return layer.__class__.from_config({**layer.get_config(), "dtype": "float32"})
+
+    copy = keras.models.clone_model(generator, clone_function=rebuild, recursive=True)
+    copy.set_weights(generator.get_weights())
+    return copy
+
+
+def _servable(generator: keras.Model) -> tuple[tf.Module, dict]:
+    """(module, signatures) for tf.saved_model.save; the module keeps the weights alive."""
+    module = tf.Module()
+    # The variables, not the model: a Keras model that is tracked here keeps the TFLite converter
+    # from freezing the weights into the graph; it says nothing, and the outputs are NaN.
+    module.weights = [variable.value for variable in generator.variables]
+
+    def traced(function, spec):
+        return tf.function(function, input_signature=[spec]).get_concrete_function()
+
+    def stylize_uint8(batch):
+        stylized = generator(images.from_uint8_tensor(batch), training=False)
+        return {"stylized": images.to_uint8_tensor(stylized)}
+
+    def stylize_float(batch):
+        return {"stylized": generator(batch, training=False)}
+
+    def stylize_one(encoded):
+        image = images.decode(encoded, max_pixels=MAX_SERVED_PIXELS)
+        stylized = generator(image[tf.newaxis], training=False)[0]
+        return tf.io.encode_png(images.to_uint8_tensor(stylized))
+
+    def stylize_encoded(image_bytes):
+        # One image at a time: each already keeps all cores busy, and memory is that of one.
+        stylized = tf.map_fn(
+            stylize_one, image_bytes, parallel_iterations=1, fn_output_signature=tf.string
+        )
+        return {"stylized_bytes": stylized}
+
+    # Names that end in _bytes travel as base64 in the REST interface of TensorFlow Serving.
+    shape = [None, None, None, 3]
+    return module, {
+        "serving_default": traced(stylize_uint8, tf.TensorSpec(shape, tf.uint8, "images")),
+        "float": traced(stylize_float, tf.TensorSpec(shape, tf.float32, "images")),
+        "encoded": traced(stylize_encoded, tf.TensorSpec([None], tf.string, "image_bytes")),
+    }
+
+
+def _describe(signature) -> dict:
+    """{"inputs": {"images": "uint8 [None, None, None, 3]"}, "outputs": {...}} of a signature."""
+
+    def text(spec):
+        return f"{spec.dtype.name} {spec.shape.as_list()}"
+
+    inputs = tf.nest.flatten(signature.structured_input_signature)
+    return {
+        "inputs": {spec.name: text(spec) for spec in inputs},
+        "outputs": {key: text(spec) for key, spec in signature.structured_outputs.items()},
+    }
+
+
+def _one_image(generator: keras.Model):
+    """The generator as TFLite shall compute it, traced: float32 [1, H, W, 3] -> the same."""
+
+    @tf.function(input_signature=[tf.TensorSpec([1, None, None, 3], tf.float32, name="images")])
+    def stylize(batch):
+        return {"stylized": generator(batch, training=False)}
+
+    return stylize.get_concrete_function()
+
+
+def _tflite(name: str, module: tf.Module, stylize, variant: str) -> bytes:
+    """A TFLite model of any height and width, in built-in operations only."""
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([stylize], module)
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+    if variant != "float32":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if variant == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    try:
+        return converter.convert()
+    except Exception as error:  # The converter's own class is not public.
+        raise ExportError(
+            f"{name}: no {variant} TFLite model with built-in operations alone: {error}"
+        ) from error
+
+
+def _parity(name, generator, photo, saved_model: Path, tflite: dict[str, Path]) -> dict:
+    """{artifact: {"measure", "bound", "max", "mean"}}: differences from Keras, worst of the sizes.
+
+    Raises ExportError that names every artifact beyond its bound.
+    """
+    # All on the CPU, where TFLite runs too: a GPU rounds convolutions to TensorFloat-32.
+    with tf.device("CPU"):
+        served = tf.saved_model.load(str(saved_model)).signatures
+
+        def run_float(image):
+            return served["float"](images=tf.constant(image))["stylized"].numpy()
+
+        def run_uint8(image):
+            stylized = served["serving_default"](images=tf.constant(images.to_uint8(image)))
+            return images.from_uint8(stylized["stylized"].numpy())
+
+        runs = {"saved_model_float": run_float, "saved_model_uint8": run_uint8}
+        for variant, path in tflite.items():
+            runs[f"tflite_{variant}"] = _tflite_run(path)
+
+        differences = {artifact: [] for artifact in runs}
+        for size in PARITY_SIZES:
+            # Through uint8, so that every artifact gets the same values.
+            image = images.from_uint8(images.to_uint8(images.resize(photo, size)))[np.newaxis]
+            expected = generator(image, training=False).numpy()
+            for artifact, run in runs.items():
+                differences[artifact].append(np.abs(run(image) - expected))
+
+    parity, failures = {}, []
+    for artifact, (measure, bound) in BOUNDS.items():
+        worst = {
+            # Not Python's max, which can pass over NaN.
+            "max": float(np.max([difference.max() for difference in differences[artifact]])),
+            "mean": float(np.max([difference.mean() for difference in differences[artifact]])),
+        }
+        parity[artifact] = {"measure": measure, "bound": bound, **worst}
+        if not worst[measure] <= bound:  # so that NaN fails too
+            failures.append(f"{artifact} by {measure} {worst[measure]:.6f} (bound {bound:.6f})")
+    if failures:
+        raise ExportError(
+            f"{name}: differs from Keras on a photo: {'; '.join(failures)}. Nothing was written. "
+            "Look for an operation that the converter approximates, or train further: weights of "
+            "an unfinished training can be too wide for int8"
+        )
+    return {"sizes": [list(size) for size in PARITY_SIZES], **parity}
+
+
+def _tflite_run(path: Path):
+    interpreter = Interpreter(model_path=str(path), num_threads=os.cpu_count())
+    (source,), (result,) = interpreter.get_input_details(), interpreter.get_output_details()
+
+    def run(image):
+        interpreter.resize_tensor_input(source["index"], image.shape)
+        interpreter.allocate_tensors()
+        interpreter.set_tensor(source["index"], image)
+        interpreter.invoke()
+        return interpreter.get_tensor(result["index"])
+
+    return run
+
+
+# TFLite holds its buffers after a call, so that the resident size then is that of the peak.
+_MEASURE_MEMORY = """
+import sys
+import psutil
+from ai_edge_litert.interpreter import Interpreter
+
+interpreter = Interpreter(model_path=sys.argv[1])
+(source,) = interpreter.get_input_details()
+
+def resident(side):
+    interpreter.resize_tensor_input(source["index"], (1, side, side, 3))
+    interpreter.allocate_tensors()
+    interpreter.invoke()
+    return psutil.Process().memory_info().rss
+
+small = resident(64)
+print((resident(512) - small) // (512**2 - 64**2))
+"""
+
+
+def _memory(path: Path) -> int:
+    """Bytes that a TFLite model needs for a pixel of its image, all its buffers counted."""
+    # In a process of its own: here, what was freed before would be used again and not be seen.
+    command = [sys.executable, "-c", _MEASURE_MEMORY, str(path)]
+    return int(subprocess.run(command, capture_output=True, check=True).stdout)
+
+
+def _files(folder: Path) -> dict:
+    """{path relative to `folder`: {"bytes", "sha256"}} of every file below it, sorted."""
+    return {
+        path.relative_to(folder).as_posix(): {
+            "bytes": path.stat().st_size,
+            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        }
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }

@@ -1,0 +1,334 @@
+"""One callable over every artifact: Keras model, SavedModel, TFLite.
+
+TensorFlow is imported only for the artifacts that need it: a TFLite model starts in a fraction of a
+second and runs where TensorFlow is not installed.
+"""
+
+import json
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+# Peak memory of a call in bytes per pixel of the image, where no card tells: what the largest
+# generator here, networks.unet_generator(), takes in TensorFlow. Seen as the growth of the peak
+# resident size of a fresh process at 512 and 1024 px, in TFLite and in TensorFlow:
+# fast_generator() 237 and 119, unet_generator() 1929 and 784. TensorFlow takes less in all cases,
+# so a card's figure, which is of TFLite, is safe for both.
+#   python -c "import resource, sys; import numpy as np; from tfstyle.inference import Stylizer
+#   peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+#   run, n = Stylizer.load(sys.argv[1]), int(sys.argv[2]); run(np.ones((64, 64, 3), 'f'))
+#   image = np.ones((n, n, 3), 'f'); before = peak(); run(image, strength=0.5, preserve_color=True)
+#   print((peak() - before) * 1024 / n**2)" MODEL SIZE
+BYTES_PER_PIXEL = 800
+# What the Stylizer itself adds: four float32 RGB images.
+_OWN_BYTES_PER_PIXEL = 48
+# Of the memory that is free, this much is used: other processes breathe.
+_USABLE = 0.9
+
+# Luma of Rec. 601 (ITU-R BT.601-7, 2.5.1), the one of JPEG.
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+
+
+class ModelNotFoundError(ValueError):
+    """There is no such model; the message lists the names there are and where they were sought."""
+
+
+class TooLargeError(ValueError):
+    """The image needs more memory than is free. `fits`: (height, width) of its aspect that fits."""
+
+    def __init__(self, message: str, fits: tuple[int, int]):
+        super().__init__(message)
+        self.fits = fits
+
+
+class Stylizer:
+    """Applies a model to images: `stylizer(image)`.
+
+    Use one Stylizer in one thread at a time: a TFLite interpreter has one set of buffers.
+    """
+
+    def __init__(
+        self,
+        run: Callable[[np.ndarray], np.ndarray],
+        bytes_per_pixel: int = BYTES_PER_PIXEL,
+        keeps_memory: bool = False,
+    ):
+        """Most callers want `Stylizer.load`.
+
+        Args:
+            run: float32 [1, H, W, 3] in [0, 1] -> the same.
+            bytes_per_pixel: memory that `run` takes.
+            keeps_memory: whether `run` keeps it until the next call, and uses it again then.
+        """
+        self._run = run
+        self._bytes_per_pixel = bytes_per_pixel
+        self._keeps_memory = keeps_memory
+        self._kept = 0
+
+    @classmethod
+    def load(cls, model, *, threads: int | None = None) -> "Stylizer":
+        """Loads a model.
+
+        Args:
+            model: a name among `shipped_models` or of another model in the same places (its float32
+                TFLite file is taken where there is one, for the quickest start; NAME.int8 and
+                NAME.float16 are names too); a .tflite file; a .keras file; the folder of a
+                SavedModel, or of its versions, of which the highest is taken; a keras.Model.
+            threads: of a TFLite model; all cores by default. TensorFlow has its own settings for
+                this (tf.config.threading).
+
+        Raises:
+            ModelNotFoundError: no such name or file.
+            ValueError: a file that is no model, or `threads` for a model that is not TFLite.
+        """
+        if not isinstance(model, (str, os.PathLike)):
+            return cls(_keras_run(model))
+        path = _find(model)
+        if path.suffix == ".tflite":
+            run = _tflite_run(path, threads or os.cpu_count())
+        elif threads:
+            raise ValueError(f"threads {threads}: only for TFLite models, and {path} is none")
+        elif path.suffix == ".keras":
+            run = _keras_run(_read_keras(path))
+        else:
+            run = _saved_model_run(path)
+        return cls(run, _bytes_per_pixel(path), keeps_memory=path.suffix == ".tflite")
+
+    def __call__(
+        self, image: np.ndarray, *, strength: float = 1.0, preserve_color: bool = False
+    ) -> np.ndarray:
+        """The stylized image, of the same size.
+
+        Args:
+            image: float32 RGB [H, W, 3] in [0, 1].
+            strength: 0 gives the image itself, 1 the stylized one, between them a linear blend.
+            preserve_color: keeps the chroma of the image (YCbCr, Rec. 601) and takes only the luma
+                of the stylized one.
+
+        Returns:
+            float32 RGB [H, W, 3] in [0, 1].
+
+        Raises:
+            ValueError: for another shape, type or range, or a strength outside [0, 1].
+            TooLargeError: when the memory that is free is not enough.
+        """
+        image = _checked(image)
+        if not 0 <= strength <= 1:
+            raise ValueError(f"strength {strength}: give 0 (the photo) to 1 (fully stylized)")
+        if strength == 0:
+            return image.copy()
+        self._check_memory(*image.shape[:2])
+        stylized = np.clip(self._run(image[np.newaxis])[0], 0, 1)
+        if self._keeps_memory:
+            self._kept = image.shape[0] * image.shape[1] * self._bytes_per_pixel
+        if preserve_color:
+            # Moving all three channels by the same amount changes luma and leaves Cb and Cr.
+            stylized = np.clip(image + ((stylized - image) @ _LUMA)[..., np.newaxis], 0, 1)
+        if strength < 1:
+            blend = image * np.float32(1 - strength) + stylized * np.float32(strength)
+            stylized = np.clip(blend, 0, 1)  # of rounding
+        return stylized
+
+    def _check_memory(self, height: int, width: int):
+        needed = height * width * (self._bytes_per_pixel + _OWN_BYTES_PER_PIXEL)
+        free = psutil.virtual_memory().available + self._kept
+        if needed <= free * _USABLE:
+            return
+        scale = math.sqrt(free * _USABLE / needed)
+        fits = max(1, int(height * scale)), max(1, int(width * scale))
+        raise TooLargeError(
+            f"{width}x{height} pixels need about {needed / 1e9:.1f} GB of memory and "
+            f"{free / 1e9:.1f} GB are free. Make the image at most {fits[1]}x{fits[0]}",
+            fits,
+        )
+
+
+def shipped_models() -> list[dict]:
+    """The cards of the models that can be loaded by name, sorted by name.
+
+    Sought in saved_models/ of the current folder, of the checkout and of the installed package; of
+    two with one name, the first. To each card is added "paths", of what there is, as strings:
+    {"card", "tflite", "tflite_float16", "tflite_int8", "saved_model" (its newest version)}.
+    """
+    cards = {}
+    for shelf in _shelves():
+        for path in sorted(shelf.glob("*.json")):
+            try:
+                card = json.loads(path.read_text("utf-8"))
+            except ValueError:
+                continue
+            # saved_models/ of the current folder may hold any JSON.
+            if isinstance(card, dict) and card.get("name") == path.stem:
+                cards.setdefault(path.stem, card | {"paths": _paths(shelf, path.stem)})
+    return [cards[name] for name in sorted(cards)]
+
+
+def compare(content: np.ndarray, style: np.ndarray | None, result: np.ndarray) -> np.ndarray:
+    """content | style | result side by side, at the height of the result, white between them.
+
+    All are float32 RGB [H, W, 3] in [0, 1], of any sizes; a `style` of None is left out.
+    """
+    # images imports TensorFlow, and this module is used without it.
+    from tfstyle import images
+
+    height = result.shape[0]
+    gutter = np.ones((height, max(2, height // 100), 3), np.float32)
+    row = []
+    for picture in (content, style, result):
+        if picture is not None:
+            width = max(1, round(picture.shape[1] * height / picture.shape[0]))
+            same = picture.shape[0] == height
+            row += [gutter, picture if same else images.resize(picture, (height, width))]
+    return np.concatenate(row[1:], axis=1)
+
+
+def _checked(image: np.ndarray) -> np.ndarray:
+    image = np.asarray(image)
+    if image.ndim != 3 or image.shape[2] != 3 or not image.size or image.dtype.kind != "f":
+        raise ValueError(
+            f"image of shape {image.shape} and type {image.dtype}: give float32 [H, W, 3] in "
+            "[0, 1] (images.from_uint8 converts)"
+        )
+    if not (image.min() >= 0 and image.max() <= 1):  # so that NaN fails too
+        raise ValueError(
+            f"image with values from {image.min():g} to {image.max():g}: give [0, 1] "
+            "(images.from_uint8 converts)"
+        )
+    return np.ascontiguousarray(image, np.float32)
+
+
+def _shelves() -> list[Path]:
+    """The folders where a model is found by its name, those that there are, in order."""
+    package = Path(__file__).resolve().parent
+    here = Path("saved_models").resolve()
+    shelves = [here, package.parent / "saved_models", package / "saved_models"]
+    return [shelf for shelf in dict.fromkeys(shelves) if shelf.is_dir()]
+
+
+def _paths(shelf: Path, name: str) -> dict[str, str]:
+    paths = {
+        "card": shelf / f"{name}.json",
+        "tflite": shelf / f"{name}.tflite",
+        "tflite_float16": shelf / f"{name}.float16.tflite",
+        "tflite_int8": shelf / f"{name}.int8.tflite",
+        "saved_model": _newest(shelf / name),
+    }
+    return {key: str(path) for key, path in paths.items() if path and path.exists()}
+
+
+def _newest(folder: Path) -> Path | None:
+    """The SavedModel that `folder` is, or its highest version."""
+    versions = sorted(
+        (path for path in folder.glob("*") if path.name.isdecimal()),
+        key=lambda path: int(path.name),
+        reverse=True,
+    )
+    for path in (folder, *versions):
+        if (path / "saved_model.pb").is_file():
+            return path
+    return None
+
+
+def _find(model: str | os.PathLike) -> Path:
+    """The .tflite or .keras file or the SavedModel folder that a path or name means."""
+    path = Path(model)
+    shelves = _shelves()
+    if path.name == str(model):  # a bare name
+        for shelf in shelves:
+            tflite = shelf / f"{model}.tflite"
+            found = tflite if tflite.is_file() else _newest(shelf / model)
+            if found:
+                return found
+    if path.is_dir():
+        found = _newest(path)
+        if found:
+            return found
+        raise ModelNotFoundError(
+            f"{path}: a folder without saved_model.pb, in it or in a numbered version. Give the "
+            "folder of a SavedModel, a .tflite or .keras file, or a name"
+        )
+    if path.is_file():
+        if path.suffix in (".tflite", ".keras"):
+            return path
+        raise ValueError(f"{path}: not a model. Give a .tflite or .keras file or a SavedModel")
+    names = {file.name.split(".")[0] for shelf in shelves for file in shelf.glob("*.tflite")}
+    names |= {sub.name for shelf in shelves for sub in shelf.glob("*") if _newest(sub)}
+    raise ModelNotFoundError(
+        f"model {str(model)!r}: no file and no model of that name. There are: "
+        f"{', '.join(sorted(names)) or 'none'}. Looked in: "
+        f"{', '.join(map(str, shelves)) or 'saved_models/ of the current folder'}"
+    )
+
+
+def _bytes_per_pixel(path: Path) -> int:
+    """Of a model file or SavedModel folder, from the card beside it."""
+    if path.is_dir():
+        path = path.parent  # DIR/NAME/VERSION
+    card = path.parent / f"{path.name.split('.')[0]}.json"
+    try:
+        return int(json.loads(card.read_text("utf-8"))["memory_bytes_per_pixel"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return BYTES_PER_PIXEL
+
+
+def _tflite_run(path: Path, threads: int):
+    from ai_edge_litert.interpreter import Interpreter
+
+    try:
+        interpreter = Interpreter(model_path=str(path), num_threads=threads)
+    except ValueError as error:
+        raise ValueError(f"{path}: not a TFLite model ({error})") from error
+    (source,), (result,) = interpreter.get_input_details(), interpreter.get_output_details()
+    shape = None
+
+    def run(batch):
+        nonlocal shape
+        if batch.shape != shape:
+            interpreter.resize_tensor_input(source["index"], batch.shape)
+            interpreter.allocate_tensors()
+            shape = batch.shape
+        interpreter.set_tensor(source["index"], batch)
+        interpreter.invoke()
+        return interpreter.get_tensor(result["index"])
+
+    return run
+
+
+def _saved_model_run(path: Path):
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(str(path))
+    if "float" not in loaded.signatures:
+        raise ValueError(
+            f"{path}: no signature 'float' among {sorted(loaded.signatures)}. Give a SavedModel "
+            "that tfstyle exported"
+        )
+    stylize = loaded.signatures["float"]
+    # The signature alone does not keep the variables alive.
+    return lambda batch, _loaded=loaded: stylize(images=tf.constant(batch))["stylized"].numpy()
+
+
+def _keras_run(model):
+    import tensorflow as tf
+
+    # One trace for all sizes; eager calls of Keras are slower and take more memory.
+    @tf.function(input_signature=[tf.TensorSpec([1, None, None, 3], tf.float32)])
+    def stylize(batch):
+        return tf.cast(model(batch, training=False), tf.float32)
+
+    return lambda batch: stylize(tf.constant(batch)).numpy()
+
+
+def _read_keras(path: Path):
+    import keras
+
+    from tfstyle.networks import layers  # noqa: F401  registers them with Keras
+
+    try:
+        return keras.models.load_model(path, compile=False)
+    except Exception as error:  # Keras has no one class for what can be wrong with a file.
+        raise ValueError(f"{path}: not a Keras model that tfstyle can load ({error})") from error
