@@ -1,0 +1,306 @@
+"""Image folders and TFDS datasets -> batches of random crops.
+
+Element i of a dataset is a pure function of (source, seed, i): `order` says which image it is, and
+its crop and flip are drawn from (seed, i). A resumed run passes the number of batches it has
+used as `skip` and gets bit for bit what it would have got. That is why iterators are not
+checkpointed: a tf.data iterator saves its shuffle buffer, which here would put the encoded
+photos into every checkpoint, and tf.data's own shuffle would have to read the whole folder before
+the first batch, and again through all past epochs after a resume.
+"""
+
+import functools
+import itertools
+import math
+import os
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from tfstyle import images
+
+# Of all images, as many may be unreadable; more says that something is wrong with the folder.
+SKIP_LIMIT = 0.1
+# Encoded images kept in memory; the rest is read from disk each time.
+CACHE_BYTES = 2 * 1024**3
+
+
+class DataError(ValueError):
+    """Training images that cannot be found or read; the message names them and the mend."""
+
+
+class ReadReport:
+    """How reading a source goes. The training loop calls `check` after each batch.
+
+    Attributes:
+        total: images found.
+        seen: images read or tried so far, each counted once.
+        skipped: (name, reason) of those that could not be read.
+    """
+
+    def __init__(self, total: int, *, strict: bool = False):
+        self.total = total
+        self.seen = 0
+        self.skipped: list[tuple[str, str]] = []
+        self._strict = strict
+
+    def check(self) -> None:
+        """Raises DataError when more than 10 % of all images (strict: any) are unreadable."""
+        skipped = list(self.skipped)
+        if len(skipped) <= (0 if self._strict else SKIP_LIMIT * self.total):
+            return
+        shown = "; ".join(f"{name}: {reason}" for name, reason in skipped[:3])
+        more = f"; and {len(skipped) - 3} more" if len(skipped) > 3 else ""
+        limit = "none may be (strict)" if self._strict else f"the limit is {SKIP_LIMIT:.0%}"
+        raise DataError(
+            f"{len(skipped)} of {self.total} images cannot be read, {limit}: {shown}{more}. "
+            "Mend, remove or exclude them."
+        )
+
+
+def image_batches(
+    source: str | os.PathLike | Sequence[str | os.PathLike],
+    *,
+    batch_size: int,
+    crop_size: int,
+    seed: int = 0,
+    skip: int = 0,
+    scale: tuple[float, float] = (1.0, 1.6),
+    flip: bool = True,
+    strict: bool = False,
+    exclude: Sequence[str | os.PathLike] = (),
+    max_pixels: int = images.MAX_PIXELS,
+) -> tuple[tf.data.Dataset, ReadReport]:
+    """Endless batches of random square crops.
+
+    Each epoch takes all images in another order. An image that cannot be read is noted in the
+    report and the next readable one takes its place; if there is none, the dataset ends.
+
+    Args:
+        source: folders (searched to the bottom) or files, as one path, several separated by commas,
+            or a sequence; or "tfds:NAME" or "tfds:NAME:SPLIT" in TFDS's split syntax, such as
+            "tfds:coco/2014:train[:10%]" (split "train" by default). Its images are held in memory.
+        batch_size: images a batch.
+        crop_size: side of a crop in pixels.
+        seed: at least 0; decides order, crops and flips.
+        skip: batches already consumed.
+        scale: the image is scaled so that its shorter side is crop_size times a number from this
+            range, at least 1; then the crop is taken. Small images are enlarged.
+        flip: whether half of the crops are mirrored left to right.
+        strict: whether `ReadReport.check` fails on the first unreadable image.
+        exclude: files, or folders with all in them, to leave out, such as photos kept for judging.
+        max_pixels: larger images count as unreadable.
+
+    Returns:
+        (dataset, report): float32 RGB [batch_size, crop_size, crop_size, 3] in [0, 1], and what is
+        known about the source, which grows while the dataset is read.
+
+    Raises:
+        DataError: when there are no images, or an argument is out of range.
+    """
+    for name, value, least in (
+        ("batch_size", batch_size, 1),
+        ("crop_size", crop_size, 1),
+        ("seed", seed, 0),
+        ("skip", skip, 0),
+    ):
+        if value < least:
+            raise DataError(f"{name} {value}: give at least {least}.")
+    if not 1 <= scale[0] <= scale[1]:
+        raise DataError(f"scale {scale}: give (low, high) with 1 <= low <= high.")
+    items = _find(source, exclude)
+    report = ReadReport(len(items), strict=strict)
+    to_graph_bytes = functools.partial(
+        images.to_graph_bytes,
+        max_pixels=max_pixels,
+        shrink_to=math.ceil(crop_size * scale[1]),
+    )
+    reader = _Reader(items, report, seed, to_graph_bytes)
+
+    def read(index):
+        encoded = tf.numpy_function(reader.read, [index], tf.string)
+        return index, tf.ensure_shape(encoded, [])
+
+    def crop(index, encoded):
+        image = images.decode(encoded, max_pixels=max_pixels)
+        return _random_crop(image, crop_size, scale, flip, seed=(seed, index))
+
+    parallel = {"num_parallel_calls": tf.data.AUTOTUNE, "deterministic": True}
+    dataset = (
+        tf.data.Dataset.counter(skip * batch_size)
+        .map(read, **parallel)
+        .take_while(lambda index, encoded: encoded != b"")
+        .map(crop, **parallel)
+        .batch(batch_size, drop_remainder=True)
+        .prefetch(tf.data.AUTOTUNE)
+    )
+    return dataset, report
+
+
+def list_files(source: str | os.PathLike | Sequence[str | os.PathLike]) -> list[Path]:
+    """Image files of a source of `image_batches` that is no TFDS dataset, in its order.
+
+    Raises:
+        DataError: for a file or folder that is not there.
+    """
+    try:
+        return [path for part in _parts(source) for path in images.list_images(part)]
+    except images.ImageError as error:
+        raise DataError(str(error)) from error
+
+
+def order(count: int, seed: int, epoch: int) -> np.ndarray:
+    """The order of `count` images in an epoch: a permutation, int64 [count]."""
+    return np.random.default_rng((seed, epoch)).permutation(count)
+
+
+class _Reader:
+    """Index -> bytes for `images.decode`. Called from several threads; what it gives depends on the
+    index alone."""
+
+    def __init__(
+        self,
+        items: Sequence[tuple[str, Callable[[], bytes]]],
+        report: ReadReport,
+        seed: int,
+        to_graph_bytes: Callable[..., bytes],
+    ):
+        self._items = items
+        self._report = report
+        self._to_graph_bytes = to_graph_bytes
+        self._order = functools.lru_cache(maxsize=4)(lambda epoch: order(len(items), seed, epoch))
+        self._lock = threading.Lock()
+        self._seen = set()
+        self._plain = set()  # found fit for `images.decode` as they are
+        self._cache = {}
+        self._room = CACHE_BYTES
+
+    def read(self, index: np.int64) -> bytes:
+        """The bytes; empty when no image at all is readable."""
+        epoch, position = divmod(int(index), len(self._items))
+        epoch_order = self._order(epoch)
+        for item in itertools.chain(epoch_order[position:], epoch_order[:position]):
+            data = self._load(int(item))
+            if data:
+                return data
+        return b""
+
+    def _load(self, item: int) -> bytes:
+        if item in self._cache:
+            return self._cache[item]
+        name, load = self._items[item]
+        reason = None
+        try:
+            stored = load()
+            data = stored if item in self._plain else self._to_graph_bytes(stored, name=name)
+        except images.ImageError as error:
+            stored, data, reason = None, b"", str(error).removeprefix(f"{name}: ")
+        with self._lock:
+            if item not in self._seen:
+                self._seen.add(item)
+                self._report.seen += 1
+                if reason is not None:
+                    self._report.skipped.append((name, reason))
+            if data is stored:
+                self._plain.add(item)
+            if len(data) <= self._room and item not in self._cache:
+                self._cache[item] = data
+                self._room -= len(data)
+        return data
+
+
+def _random_crop(
+    image: tf.Tensor,
+    crop_size: int,
+    scale: tuple[float, float],
+    flip: bool,
+    *,
+    seed: tuple[int, tf.Tensor],
+) -> tf.Tensor:
+    """Square crop [crop_size, crop_size, 3] of an image [H, W, 3]; a function of the seed alone."""
+    draws = tf.random.stateless_uniform([4], tf.cast(tf.stack(seed), tf.int64))
+    size = tf.shape(image)[:2]
+    shorter = tf.reduce_min(size)
+    # The part that becomes the crop is cut out first: resizing the rest would be for nothing.
+    factor = scale[0] + draws[0] * (scale[1] - scale[0])
+    side = tf.maximum(tf.cast(tf.round(tf.cast(shorter, tf.float32) / factor), tf.int32), 1)
+    room = tf.cast(size - side, tf.float32)
+    top_left = tf.cast(tf.round(draws[1:3] * room), tf.int32)
+    part = tf.slice(image, [top_left[0], top_left[1], 0], [side, side, 3])
+    crop = tf.image.resize(part, [crop_size, crop_size], "lanczos3", antialias=True)
+    crop = tf.clip_by_value(crop, 0.0, 1.0)  # Lanczos overshoots at edges
+    if flip:
+        crop = tf.where(draws[3] < 0.5, crop[:, ::-1], crop)
+    return tf.ensure_shape(crop, [crop_size, crop_size, 3])
+
+
+def _parts(source) -> list[str | os.PathLike]:
+    """A source's folders, files and TFDS names."""
+    if isinstance(source, str) and not os.path.exists(source):
+        return [part.strip() for part in source.split(",") if part.strip()]
+    return [source] if isinstance(source, str | os.PathLike) else list(source)
+
+
+def _find(source, exclude) -> list[tuple[str, Callable[[], bytes]]]:
+    """(name, function that gives the bytes) of each image."""
+    left_out = set()
+    for path in exclude:
+        if not Path(path).exists():
+            raise DataError(f"exclude {path}: no such file or folder.")
+        left_out.add(Path(path).resolve())
+    items = []
+    excluded = 0
+    for part in _parts(source):
+        if str(part).startswith("tfds:"):
+            items += _find_in_tfds(str(part))
+            continue
+        for path in list_files(part):
+            resolved = path.resolve()
+            if left_out.isdisjoint((resolved, *resolved.parents)):
+                items.append((str(path), functools.partial(images.read_bytes, path)))
+            else:
+                excluded += 1
+    if not items:
+        looked_in = ", ".join(map(str, _parts(source))) or "no source"
+        raise DataError(
+            f"{looked_in}: no images. Looked for {', '.join(images.SUFFIXES)} in all folders below"
+            + (f"; {excluded} found and excluded." if excluded else ".")
+        )
+    return items
+
+
+def _find_in_tfds(source: str) -> list[tuple[str, Callable[[], bytes]]]:
+    # Imported here: it takes a moment, and few need it.
+    import tensorflow_datasets as tfds
+
+    name, _, split = source.removeprefix("tfds:").partition(":")
+    split = split or "train"
+    try:
+        builder = tfds.builder(name)
+    except tfds.core.DatasetNotFoundError:
+        raise DataError(f"{source}: TFDS has no dataset {name!r}.") from None
+    features = builder.info.features
+    keys = sorted(k for k, feature in features.items() if isinstance(feature, tfds.features.Image))
+    if not keys:
+        raise DataError(f"{source}: no image among its features {', '.join(sorted(features))}.")
+    key = "image" if "image" in keys else keys[0]
+    wanted = tfds.decode.PartialDecoding({key: True}, decoders={key: tfds.decode.SkipDecoding()})
+    try:
+        examples = builder.as_dataset(
+            split=split, decoders=wanted, read_config=tfds.ReadConfig(try_autocache=False)
+        )
+    except AssertionError:
+        # tfds.load would go and fetch it, which without a network never ends.
+        raise DataError(
+            f"{source}: not prepared in {builder.data_path}. Prepare it once: tfds build {name}"
+        ) from None
+    except ValueError as error:
+        raise DataError(
+            f"{source}: no split {split!r}. There are {', '.join(builder.info.splits)}."
+        ) from error
+    return [
+        (f"{source}#{number}", functools.partial(bytes, example[key]))
+        for number, example in enumerate(examples.as_numpy_iterator())
+    ]

@@ -1,0 +1,603 @@
+"""Image files, arrays and tensors: the one owner of value ranges, colour spaces and input limits.
+
+An image is float32 RGB in [0, 1], [H, W, 3]; on disk and on the wire it is uint8. Values are sRGB
+as stored (not linear light). Transparency is composited on white in these values, as browsers do.
+
+`read` and `decode_bytes` take every format through Pillow. `decode` is their twin in a TensorFlow
+graph, for tf.data and for serving; it takes JPEG and PNG only. TensorFlow has further decoders, but
+none fit for files of unknown origin: its WebP op writes past its buffer on animations without alpha
+(seen in 2.21), its GIF op decodes every frame before any size can be checked, and its BMP op takes
+palette indices for grey. `to_graph_bytes` turns what `decode` lacks into PNG.
+
+Functions that need TensorFlow import it: it takes seconds, and files can be read and written
+without it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+import os
+import secrets
+import threading
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageCms
+
+if typing.TYPE_CHECKING:
+    import tensorflow as tf
+
+MAX_PIXELS = 100_000_000
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+
+_FORMATS = "JPEG, PNG, WebP, BMP, GIF or TIFF"
+_MAGIC = {
+    b"\xff\xd8\xff": "JPEG",
+    b"\x89PNG\r\n\x1a\n": "PNG",
+    b"BM": "BMP",
+    b"GIF8": "GIF",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+    b"II+\0": "TIFF",
+    b"MM\0+": "TIFF",
+}
+_FOREIGN_MAGIC = {
+    b"%PDF": "PDF",
+    b"PK": "ZIP",
+    b"8BPS": "Photoshop",
+    b"\0\0\0\x0cJXL": "JPEG XL",
+    b"\xff\x0a": "JPEG XL",
+    b"\0\0\0\x0cjP": "JPEG 2000",
+    b"\x1f\x8b": "gzip",
+    b"<": "HTML, XML or SVG",
+}
+_FOREIGN_BRANDS = {b"heic": "HEIC", b"heix": "HEIC", b"mif1": "HEIC", b"avif": "AVIF"}
+WRITTEN_SUFFIXES = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
+# EXIF orientation: the stored image is transposed from 5 on, then flipped.
+_FLIPPED_LEFT_RIGHT = (2, 3, 6, 7)
+_FLIPPED_UP_DOWN = (3, 4, 7, 8)
+_ORIENTATION_TAG = 0x0112
+
+
+class ImageError(ValueError):
+    """An image that cannot be read or written; the message names the file and the mend."""
+
+
+def read(path: str | os.PathLike, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Reads an image file.
+
+    Args:
+        path: JPEG, PNG, WebP, BMP, GIF (first frame) or TIFF (first page); the content decides, not
+            the suffix.
+        max_pixels: larger images are refused before they are decoded.
+
+    Returns:
+        float32 RGB in [0, 1], [H, W, 3], turned as EXIF says, converted from the embedded ICC
+        profile to sRGB (a broken profile counts as sRGB), alpha composited on white.
+
+    Raises:
+        ImageError: for a missing, unreadable, empty, truncated, foreign or too large file.
+    """
+    return decode_bytes(read_bytes(path), name=str(path), max_pixels=max_pixels)
+
+
+def read_bytes(path: str | os.PathLike) -> bytes:
+    """The bytes of an image file; a foreign file is refused after its first bytes.
+
+    Raises:
+        ImageError: for a file that is missing, unreadable, empty or no image.
+    """
+    try:
+        with open(path, "rb") as file:
+            head = file.read(32)
+            _format(head, str(path))
+            return head + file.read()
+    except FileNotFoundError:
+        raise ImageError(f"{path}: no such file.") from None
+    except IsADirectoryError:
+        raise ImageError(f"{path}: a folder, not an image file.") from None
+    except PermissionError:
+        raise ImageError(f"{path}: no permission to read this file.") from None
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be read ({error.strerror}).") from error
+
+
+def decode_bytes(data: bytes, *, name: str = "image", max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """As `read`, from the bytes of a file. `name` is what error messages call it."""
+    kind = _format(data, name)
+    # Pillow's parsers meet hostile data with nearly every exception there is (OSError,
+    # SyntaxError, struct.error, KeyError, ...), so all of them mean: damaged.
+    try:
+        with _without_pillow_limit(), Image.open(io.BytesIO(data), formats=(kind,)) as image:
+            width, height = image.size
+            if width * height > max_pixels:
+                raise ImageError(
+                    f"{name}: {width}x{height} pixels, above the limit of {max_pixels}. "
+                    "Make it smaller or raise the limit."
+                )
+            image.load()
+            return _turn(_to_srgb(image, data, name), _orientation(image))
+    except (ImageError, MemoryError):
+        raise
+    except Exception as error:
+        raise ImageError(
+            f"{name}: truncated or damaged {kind} file ({error}). Fetch or export it again."
+        ) from error
+
+
+def _format(data: bytes, name: str) -> str:
+    """Pillow's name of the format, from the first bytes."""
+    if not data:
+        raise ImageError(f"{name}: empty file (0 bytes).")
+    for magic, kind in _MAGIC.items():
+        if data.startswith(magic):
+            return kind
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "WEBP"
+    if data[4:8] == b"ftyp":
+        guess = _FOREIGN_BRANDS.get(data[8:12], "MP4 or QuickTime")
+    else:
+        guess = next((k for magic, k in _FOREIGN_MAGIC.items() if data.startswith(magic)), None)
+    shown = data[:4].hex(" ").upper() + (f": {guess}" if guess else "")
+    raise ImageError(f"{name}: not an image (first bytes {shown}). Give {_FORMATS}.")
+
+
+_limit_lock = threading.Lock()
+_limit_users = 0
+_limit_of_pillow = None
+
+
+@contextlib.contextmanager
+def _without_pillow_limit() -> Iterator[None]:
+    """Lifts Pillow's process-wide size limit while `max_pixels` does its work, and puts it back."""
+    global _limit_users, _limit_of_pillow
+    with _limit_lock:
+        if not _limit_users:
+            _limit_of_pillow, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        _limit_users += 1
+    try:
+        yield
+    finally:
+        with _limit_lock:
+            _limit_users -= 1
+            if not _limit_users:
+                Image.MAX_IMAGE_PIXELS = _limit_of_pillow
+
+
+def _to_srgb(image: Image.Image, data: bytes, name: str) -> np.ndarray:
+    if image.mode in ("I", "F"):
+        raise ImageError(f"{name}: 32-bit samples. Export it with 8 or 16 bits a channel.")
+    transform = _srgb_transform(image)
+    deep = image.mode.startswith("I;16")
+    if transform is None:
+        # Byte 24 is the bit depth. Pillow cuts 16-bit colour to 8 bits, and misses the
+        # transparent colour of 2- and 4-bit grey.
+        if image.format == "PNG" and data[24] in (2, 4, 16):
+            import tensorflow as tf
+
+            return _decode_png(tf.constant(data)).numpy()
+        if deep:
+            grey = np.asarray(image).astype(np.float32) / np.float32(65535)
+            return np.repeat(grey[..., None], 3, axis=-1)
+    elif deep:
+        image = Image.fromarray(to_uint8(np.asarray(image).astype(np.float32) / 65535))
+    alpha = None
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        alpha = from_uint8(np.asarray(image.getchannel("A")))[..., None]
+    if transform is not None:
+        image = ImageCms.applyTransform(image.convert(transform.input_mode), transform)
+    rgb = from_uint8(np.asarray(image.convert("RGB")))
+    return rgb if alpha is None else rgb * alpha + (1 - alpha)
+
+
+def _srgb_transform(image: Image.Image) -> ImageCms.ImageCmsTransform | None:
+    """From the embedded profile to sRGB; None where there is nothing (or nothing sane) to do."""
+    if not image.info.get("icc_profile"):
+        return None
+    try:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(image.info["icc_profile"]))
+        space = profile.profile.xcolor_space.strip()
+        grey = image.mode in ("1", "L", "LA") or image.mode.startswith("I;16")
+        if (space == "CMYK") != (image.mode == "CMYK") or (space == "GRAY" and not grey):
+            return None
+        mode, probe = {
+            "RGB": ("RGB", np.mgrid[0:256:17, 0:256:17, 0:256:17].reshape(3, 16, 256).T),
+            "GRAY": ("L", np.arange(256).reshape(16, 16)),
+            "CMYK": ("CMYK", None),
+        }[space]
+        transform = ImageCms.buildTransform(profile, ImageCms.createProfile("sRGB"), mode, "RGB")
+        if probe is None:
+            return transform
+        # Most profiles out there are sRGB itself under one of many names. Leaving those alone
+        # saves time, keeps 16 bits, and lets `decode` take the file as it is.
+        before = Image.fromarray(np.ascontiguousarray(probe, dtype=np.uint8))
+        after = np.asarray(ImageCms.applyTransform(before, transform), dtype=int)
+        change = np.abs(after - np.asarray(before.convert("RGB"), dtype=int)).max()
+        return transform if change > 2 else None
+    except (ImageCms.PyCMSError, OSError, KeyError, TypeError, ValueError):
+        return None
+
+
+def _orientation(image: Image.Image) -> int:
+    # A photo with a broken EXIF block is still a photo: it stays as stored.
+    try:
+        orientation = image.getexif().get(_ORIENTATION_TAG, 1)
+    except Exception:
+        return 1
+    return orientation if orientation in range(1, 9) else 1
+
+
+def _turn(image: np.ndarray, orientation: int) -> np.ndarray:
+    if orientation >= 5:
+        image = image.swapaxes(0, 1)
+    if orientation in _FLIPPED_LEFT_RIGHT:
+        image = image[:, ::-1]
+    if orientation in _FLIPPED_UP_DOWN:
+        image = image[::-1]
+    return np.ascontiguousarray(image)
+
+
+def decode(encoded: tf.Tensor, *, max_pixels: int = MAX_PIXELS) -> tf.Tensor:
+    """Decodes a JPEG or PNG inside a graph; equals `decode_bytes` to 1/255.
+
+    No Python runs inside, so it serves in tf.data, `tf.map_fn` and a SavedModel. It does not see
+    ICC profiles, nor orientation elsewhere than in a JPEG's EXIF block: see `to_graph_bytes`.
+
+    Args:
+        encoded: scalar string, the bytes of a file.
+        max_pixels: larger images are refused before they are decoded.
+
+    Returns:
+        float32 RGB in [0, 1], [H, W, 3].
+
+    Raises:
+        tf.errors.InvalidArgumentError: when run on a damaged, foreign or too large file.
+    """
+    import tensorflow as tf
+
+    return _decode_function()(encoded, tf.constant(max_pixels, tf.int64))
+
+
+@functools.cache
+def _decode_function():
+    # A function of its own: traced once for all datasets and models, and quick when called eagerly.
+    import tensorflow as tf
+
+    signature = [tf.TensorSpec([], tf.string), tf.TensorSpec([], tf.int64)]
+    return tf.function(_decode, input_signature=signature, autograph=False)
+
+
+def _decode(encoded: tf.Tensor, max_pixels: tf.Tensor) -> tf.Tensor:
+    import tensorflow as tf
+
+    # Padded: where a string ends before its position, substr fails with a message that holds the
+    # string, and one that is not UTF-8 raises UnicodeDecodeError in place of the real error.
+    head = tf.strings.join([tf.strings.substr(encoded, 0, 24), b"\0" * 24])
+    is_jpeg = tf.strings.substr(head, 0, 3) == b"\xff\xd8\xff"
+    is_png = tf.strings.substr(head, 0, 8) == b"\x89PNG\r\n\x1a\n"
+    known = tf.debugging.Assert(
+        is_png | is_jpeg, ["not a JPEG or PNG file: give one of these to the in-graph decoder"]
+    )
+
+    def checked(height, width):
+        pixels = tf.cast(height, tf.int64) * tf.cast(width, tf.int64)
+        message = "{}x{} pixels, above the limit of {}"
+        message = tf.strings.format(message, (width, height, max_pixels))
+        return tf.debugging.Assert(pixels <= max_pixels, [message])
+
+    def png():
+        # IHDR is the first chunk of every PNG: length, name, then width and height.
+        size = tf.io.decode_raw(tf.strings.substr(head, 16, 8), tf.int32, little_endian=False)
+        with tf.control_dependencies([checked(size[1], size[0])]):
+            return _decode_png(encoded)
+
+    def jpeg():
+        shape = tf.image.extract_jpeg_shape(encoded)
+        with tf.control_dependencies([checked(shape[0], shape[1])]):
+            # Pillow's libjpeg uses the accurate DCT too; TensorFlow's default is the fast one.
+            stored = tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
+        return from_uint8_tensor(_turn_in_graph(stored, _exif_orientation(encoded)))
+
+    with tf.control_dependencies([known]):
+        return tf.ensure_shape(tf.cond(is_png, png, jpeg), [None, None, 3])
+
+
+def _decode_png(encoded: tf.Tensor) -> tf.Tensor:
+    import tensorflow as tf
+
+    # As 16 bits whatever the file holds: 8-bit values v come as 257 v, so the division is exact.
+    rgba = tf.cast(tf.io.decode_png(encoded, channels=4, dtype=tf.uint16), tf.float32) / 65535.0
+    rgb, alpha = rgba[..., :3], rgba[..., 3:]
+    # For opaque files of depth d below 8 the op fills in 2^d - 1 of 255 where it means opaque.
+    depth = tf.io.decode_raw(tf.strings.substr(encoded, 0, 25), tf.uint8)[24]
+    depth = tf.cast(depth, tf.float32)
+    filled = tf.reduce_all(tf.abs(alpha * 255.0 - (2.0**depth - 1.0)) < 1e-3)
+    alpha = tf.where(filled, 1.0, alpha)
+    return rgb * alpha + (1.0 - alpha)
+
+
+def _exif_orientation(encoded: tf.Tensor) -> tf.Tensor:
+    """Orientation 1..8 from a JPEG's EXIF block, int32; 1 where there is none or it is malformed.
+
+    Source: EXIF 2.32, 4.5.4 (APP1) and 4.6.2 (IFD), on TIFF 6.0, section 2.
+    """
+    import tensorflow as tf
+
+    data = tf.io.decode_raw(encoded, tf.uint8)
+    length = tf.size(data, out_type=tf.int64)
+
+    def number(position, count, little_endian=False):
+        """`count` bytes at each position as one int64; bytes past the end are 0."""
+        places = position[..., None] + tf.range(count, dtype=tf.int64)
+        inside = (places >= 0) & (places < length)
+        values = tf.gather(data, tf.where(inside, places, tf.constant(0, tf.int64)))
+        values = tf.where(inside, tf.cast(values, tf.int64), tf.constant(0, tf.int64))
+        rising = [256**i for i in range(count)]
+        weights = tf.where(little_endian, tf.constant(rising, tf.int64), rising[::-1])
+        return tf.reduce_sum(values * weights, axis=-1)
+
+    def is_exif(position):
+        marker = number(position, 2) == 0xFFE1
+        return marker & (number(position + 4, 6) == int.from_bytes(b"Exif\0\0", "big"))
+
+    def is_other_segment(position):
+        marker = number(position, 2)
+        # The compressed image begins at FFDA; what is not FFxx is no segment.
+        return (marker >= 0xFFC0) & (marker != 0xFFDA) & ~is_exif(position)
+
+    def next_segment(position):
+        fill_byte = number(position, 2) == 0xFFFF
+        one = tf.constant(1, tf.int64)
+        return (position + tf.where(fill_byte, one, 2 + number(position + 2, 2)),)
+
+    (segment,) = tf.while_loop(
+        is_other_segment, next_segment, (tf.constant(2, tf.int64),), maximum_iterations=1000
+    )
+    start = segment + 10
+    end = tf.minimum(length, segment + 2 + number(segment + 2, 2))
+    little = number(start, 2) == 0x4949
+    directory = start + number(start + 4, 4, little)
+    room = tf.maximum((end - directory - 2) // 12, 0)
+    count = tf.minimum(number(directory, 2, little), room)
+    entries = directory + 2 + 12 * tf.range(count)
+    short = (number(entries, 2, little) == _ORIENTATION_TAG) & (number(entries + 2, 2, little) == 3)
+    values = tf.where(short, number(entries + 8, 2, little), tf.constant(0, tf.int64))
+    # reduce_max of nothing is the smallest int64: outside 1..8, like every other wrong value.
+    orientation = tf.reduce_max(values)
+    valid = is_exif(segment) & (orientation >= 1) & (orientation <= 8)
+    return tf.where(valid, tf.cast(orientation, tf.int32), 1)
+
+
+def _turn_in_graph(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
+    import tensorflow as tf
+
+    def when(condition, turned, image):
+        return tf.cond(condition, lambda: turned(image), lambda: image)
+
+    image = when(orientation >= 5, lambda x: tf.transpose(x, [1, 0, 2]), image)
+    flipped = tf.reduce_any(orientation == tf.constant(_FLIPPED_LEFT_RIGHT))
+    image = when(flipped, lambda x: tf.reverse(x, [1]), image)
+    flipped = tf.reduce_any(orientation == tf.constant(_FLIPPED_UP_DOWN))
+    return when(flipped, lambda x: tf.reverse(x, [0]), image)
+
+
+def to_graph_bytes(
+    data: bytes,
+    *,
+    name: str = "image",
+    max_pixels: int = MAX_PIXELS,
+    shrink_to: int | None = None,
+) -> bytes:
+    """Bytes that `decode` takes, and decodes to what `decode_bytes` gives, to 1/255.
+
+    The file is decoded by both in full, so what passes here raises no error in a graph later.
+
+    Args:
+        data: the bytes of a file in any format that `read` takes.
+        name: what error messages call it.
+        max_pixels: larger images are refused before they are decoded.
+        shrink_to: where the shorter side is more than twice this many pixels, the result is the
+            image resized to it. Saves decoding a camera's 12 megapixels over and over for a crop.
+
+    Returns:
+        `data` itself where `decode` does it justice; else a PNG with 8 bits a channel (other
+        formats, ICC profiles other than sRGB, orientation outside EXIF, odd but readable JPEGs).
+
+    Raises:
+        ImageError: as `read`.
+    """
+    image = decode_bytes(data, name=name, max_pixels=max_pixels)
+    shorter = min(image.shape[:2])
+    if shrink_to is not None and shorter > 2 * shrink_to:
+        height, width = (round(side * shrink_to / shorter) for side in image.shape[:2])
+        return encode(resize(image, (height, width)))
+    return data if _decode_agrees(data, image) else encode(image)
+
+
+def _decode_agrees(data: bytes, image: np.ndarray) -> bool:
+    import tensorflow as tf
+
+    # Tried, not deduced: the two rest on different libraries, and a file that only one of them
+    # refuses would end a training hours later.
+    if not data.startswith((b"\xff\xd8\xff", b"\x89PNG")):
+        return False
+    try:
+        with tf.device("CPU"):
+            twin = decode(tf.constant(data), max_pixels=image.size).numpy()
+    except tf.errors.OpError:
+        return False
+    # Row by row: temporaries the size of the image cost more than the comparison.
+    return twin.shape == image.shape and all(
+        np.abs(a - b).max() <= 1.001 / 255 for a, b in zip(twin, image, strict=True)
+    )
+
+
+def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resizes by Lanczos, antialiased where it shrinks.
+
+    Args:
+        image: float [H, W, 3] in [0, 1].
+        size: (height, width) in pixels, each at least 1.
+
+    Returns:
+        float32 [height, width, 3], clipped to [0, 1] (Lanczos overshoots at edges).
+    """
+    height, width = size
+    image = _checked(image)
+    channels = [
+        np.asarray(Image.fromarray(c).resize((width, height), Image.Resampling.LANCZOS))
+        for c in np.moveaxis(image, -1, 0).astype(np.float32)
+    ]
+    return np.clip(np.stack(channels, axis=-1), 0.0, 1.0)
+
+
+def fit(image: np.ndarray, max_size: int) -> np.ndarray:
+    """Shrinks so that the longer side is at most `max_size` pixels; never enlarges.
+
+    Args:
+        image: float [H, W, 3] in [0, 1].
+        max_size: pixels, at least 1.
+
+    Returns:
+        `image` itself where it fits; else float32 of the same aspect, no side below 1 pixel.
+    """
+    if max_size < 1:
+        raise ImageError(f"max_size {max_size}: give at least 1 pixel.")
+    scale = max_size / max(image.shape[:2])
+    if scale >= 1:
+        return image
+    height, width = (max(1, round(side * scale)) for side in image.shape[:2])
+    return resize(image, (height, width))
+
+
+def to_uint8(image: np.ndarray) -> np.ndarray:
+    """[0, 1] floats of any shape -> uint8, rounded and clipped."""
+    return np.clip(np.rint(image * np.float32(255)), 0, 255).astype(np.uint8)
+
+
+def from_uint8(array: np.ndarray) -> np.ndarray:
+    """uint8 of any shape -> float32 in [0, 1]."""
+    return array.astype(np.float32) / np.float32(255)
+
+
+def to_uint8_tensor(image: tf.Tensor) -> tf.Tensor:
+    """As `to_uint8`, for tensors. TFLite converts these ops; `tf.saturate_cast` it does not."""
+    import tensorflow as tf
+
+    return tf.cast(tf.clip_by_value(tf.round(image * 255.0), 0.0, 255.0), tf.uint8)
+
+
+def from_uint8_tensor(image: tf.Tensor) -> tf.Tensor:
+    """As `from_uint8`, for tensors."""
+    import tensorflow as tf
+
+    return tf.cast(image, tf.float32) / 255.0
+
+
+def encode(image: np.ndarray, format: str = "png", quality: int = 95) -> bytes:
+    """Encodes an image, without metadata; untagged files count as sRGB, which this is.
+
+    Args:
+        image: float [H, W, 3] in [0, 1]; values outside are clipped.
+        format: "png", "jpeg" or "webp".
+        quality: 1..100, for JPEG (without chroma subsampling) and WebP.
+
+    Raises:
+        ImageError: for another format, quality or shape, or a size that the format cannot hold.
+    """
+    if format not in WRITTEN_SUFFIXES.values():
+        raise ImageError(f"format {format!r}: give png, jpeg or webp.")
+    if not 1 <= quality <= 100:
+        raise ImageError(f"quality {quality}: give 1 to 100.")
+    image = _checked(image)
+    # Brush strokes are colour edges, which chroma subsampling would smear.
+    options = {
+        "png": {},
+        "jpeg": {"quality": quality, "subsampling": 0},
+        "webp": {"quality": quality},
+    }
+    file = io.BytesIO()
+    try:
+        Image.fromarray(to_uint8(image)).save(file, format, **options[format])
+    except (OSError, ValueError) as error:
+        height, width, _ = image.shape
+        raise ImageError(
+            f"{width}x{height} pixels do not go into a {format} file ({error}). Give png."
+        ) from error
+    return file.getvalue()
+
+
+def _checked(image: np.ndarray) -> np.ndarray:
+    image = np.asarray(image)
+    if image.ndim != 3 or image.shape[-1] != 3 or not image.size or image.dtype.kind != "f":
+        raise ImageError(
+            f"array of shape {image.shape} and type {image.dtype}: "
+            "give floats in [0, 1] of shape [H, W, 3] (from_uint8 converts)."
+        )
+    return image
+
+
+def write(path: str | os.PathLike, image: np.ndarray, quality: int = 95) -> None:
+    """Writes an image file whole or not at all.
+
+    Args:
+        path: .png, .jpg, .jpeg or .webp, in a folder that exists. Replaces an earlier file.
+        image: float [H, W, 3] in [0, 1].
+        quality: as `encode`.
+
+    Raises:
+        ImageError: for another suffix, or when the file cannot be written; nothing is left behind.
+    """
+    path = Path(path)
+    format = WRITTEN_SUFFIXES.get(path.suffix.lower())
+    if format is None:
+        raise ImageError(
+            f"{path}: cannot write {path.suffix or 'a file without suffix'}. "
+            f"Give {', '.join(WRITTEN_SUFFIXES)}."
+        )
+    if not path.parent.is_dir():
+        raise ImageError(f"{path}: no folder {path.parent}. Make it first.")
+    data = encode(image, format, quality)
+    # A plain open instead of tempfile's: it gives the file the permissions of the user's umask.
+    temporary = path.parent / f".tfstyle-{secrets.token_hex(8)}.tmp"
+    try:
+        with open(temporary, "xb") as file:
+            file.write(data)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be written ({error.strerror}).") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def list_images(path: str | os.PathLike) -> list[Path]:
+    """The image files of a folder, by suffix, sorted; a file is itself, whatever its suffix.
+
+    Folders are searched to the bottom, without following links to folders. Hidden files and folders
+    are left out (such as the ._NAME.jpg that macOS leaves on other disks).
+
+    Raises:
+        ImageError: when there is no such file or folder, or a folder may not be read.
+    """
+    path = Path(path)
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise ImageError(f"{path}: no such file or folder.")
+
+    def refuse(error):
+        raise ImageError(f"{error.filename}: folder cannot be read ({error.strerror}).")
+
+    found = []
+    for folder, folders, files in os.walk(path, onerror=refuse):
+        folders[:] = [f for f in folders if not f.startswith(".")]
+        found += [
+            Path(folder, f) for f in files if not f.startswith(".") and f.lower().endswith(SUFFIXES)
+        ]
+    return sorted(found)
