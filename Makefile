@@ -4,8 +4,8 @@ PIPELINE ?= fast
 VENV := .venv
 INSTALLED := $(VENV)/.installed
 
-# What TensorFlow writes at level INFO and WARNING hides the progress bar.
-export TF_CPP_MIN_LOG_LEVEL ?= 2
+# What TensorFlow writes of itself hides the progress bar; real errors come as exceptions.
+export TF_CPP_MIN_LOG_LEVEL ?= 3
 # STYLE, CONTENT and STEPS reach the recipe through the environment, so that values with spaces survive.
 export STYLE CONTENT STEPS
 

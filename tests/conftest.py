@@ -4,7 +4,7 @@ weights."""
 import os
 
 # Before the first import of TensorFlow, which reads them once.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 
 import hypothesis

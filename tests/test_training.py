@@ -69,7 +69,7 @@ def _train_gan(runs, *, pause=0.0, **options):
         step,
         batches=batches,
         state=state,
-        run=training.start_run("gan", options, {"width": 4}),
+        run=training.open_run("gan", options, {"width": 4}),
         options=options,
         ema=ema,
         callback=lambda _: time.sleep(pause),
@@ -123,18 +123,14 @@ class _Report:
         pass
 
 
-def _batches(poison_at=None):
-    def batches(skip):
-        dataset = tf.data.Dataset.range(skip, 1000).map(
-            lambda i: (
-                tf.fill([2, 3], float("nan") if i == poison_at else 1.0)
-                if poison_at is not None
-                else tf.random.stateless_uniform([2, 3], [i, 0])
-            )
-        )
-        return dataset, [_Report()]
+def _batches(poison_at=-1):
+    """Random batches of the index; the one numbered `poison_at` is not a number."""
 
-    return batches
+    def batch(i):
+        noise = tf.random.stateless_uniform([2, 3], [i, 0])
+        return tf.where(i == poison_at, float("nan"), noise)
+
+    return lambda skip: (tf.data.Dataset.range(skip, 1000).map(batch), [_Report()])
 
 
 def _options(tmp_path, **kwargs):
@@ -142,15 +138,17 @@ def _options(tmp_path, **kwargs):
 
 
 def test_killed_and_resumed_run_ends_bit_equal_to_one_never_killed(tmp_path):
-    whole = _child(tmp_path / "whole")
-    killed = _child(tmp_path / "killed", pause=0.5)
-    _wait_for(tmp_path / "killed/gan/checkpoints/ckpt-4.index", killed)
-    killed.kill()
-    assert killed.wait() == -signal.SIGKILL
-    assert whole.wait() == 0, whole.stderr.read()
+    with _child(tmp_path / "killed", pause=0.5) as killed:
+        try:
+            _wait_for(tmp_path / "killed/gan/checkpoints/ckpt-4.index", killed)
+        finally:
+            killed.kill()
+    assert killed.returncode == -signal.SIGKILL
     assert not (tmp_path / "killed/weights.npz").exists()
-    resumed = _child(tmp_path / "killed")
-    assert resumed.wait() == 0, resumed.stderr.read()
+    for runs in ("killed", "whole"):
+        with _child(tmp_path / runs) as child:
+            _, errors = child.communicate()
+        assert child.returncode == 0, errors
 
     expected, actual = _weights_of(tmp_path / "whole"), _weights_of(tmp_path / "killed")
     assert len(expected) == len(actual) > 50
@@ -162,7 +160,7 @@ def test_killed_and_resumed_run_ends_bit_equal_to_one_never_killed(tmp_path):
 def test_signal_leaves_a_checkpoint_to_go_on_from(tmp_path, tiny, signum, code):
     step, state = tiny
     options = _options(tmp_path, steps=100, checkpoint_every=50)
-    run = training.start_run("run", options, {})
+    run = training.open_run("run", options, {})
 
     def interrupt(progress):
         if progress.step == 7:
@@ -174,7 +172,7 @@ def test_signal_leaves_a_checkpoint_to_go_on_from(tmp_path, tiny, signum, code):
         )
     assert caught.value.exit_code == code
     assert "ckpt-7" in str(caught.value)
-    assert tf.train.latest_checkpoint(run / "checkpoints").endswith("ckpt-7")
+    assert tf.train.latest_checkpoint(run.folder / "checkpoints").endswith("ckpt-7")
     seen = []
     training.fit(
         step,
@@ -191,17 +189,17 @@ def test_signal_leaves_a_checkpoint_to_go_on_from(tmp_path, tiny, signum, code):
 def test_loss_that_is_not_finite_stops_naming_step_and_checkpoint(tmp_path, tiny):
     step, state = tiny
     options = _options(tmp_path)
-    run = training.start_run("run", options, {})
+    run = training.open_run("run", options, {})
     with pytest.raises(training.TrainingError, match=r"step 5: loss loss is nan.*ckpt-4") as caught:
         training.fit(step, batches=_batches(4), state=state, run=run, options=options)
     assert "learning rate" in str(caught.value)
-    assert tf.train.latest_checkpoint(run / "checkpoints").endswith("ckpt-4")
+    assert tf.train.latest_checkpoint(run.folder / "checkpoints").endswith("ckpt-4")
 
 
 def test_keeps_the_last_checkpoints_and_logs(tmp_path, tiny):
     step, state = tiny
     options = _options(tmp_path, steps=9, keep=2)
-    run = training.start_run("run", options, {})
+    run = training.open_run("run", options, {})
     final = training.fit(
         step,
         batches=_batches(),
@@ -211,9 +209,9 @@ def test_keeps_the_last_checkpoints_and_logs(tmp_path, tiny):
         sample=lambda: np.zeros((4, 4, 3), "float32"),
     )
     assert set(final) == {"loss"}
-    kept = sorted(path.name for path in (run / "checkpoints").glob("*.index"))
+    kept = sorted(path.name for path in (run.folder / "checkpoints").glob("*.index"))
     assert kept == ["ckpt-8.index", "ckpt-9.index"]
-    (log,) = (run / "logs").iterdir()
+    (log,) = (run.folder / "logs").iterdir()
     tags = {
         value.tag
         for event in tf.compat.v1.train.summary_iterator(str(log))
@@ -225,7 +223,7 @@ def test_keeps_the_last_checkpoints_and_logs(tmp_path, tiny):
 def test_a_finished_run_trains_no_more(tmp_path, tiny):
     step, state = tiny
     options = _options(tmp_path)
-    run = training.start_run("run", options, {})
+    run = training.open_run("run", options, {})
     arguments = {"batches": _batches(), "state": state, "run": run, "options": options}
     assert training.fit(step, **arguments)
     before = state["model"].get_weights()
@@ -237,21 +235,32 @@ def test_a_finished_run_trains_no_more(tmp_path, tiny):
 def test_run_with_other_options_is_refused_and_noresume_starts_again(tmp_path, tiny):
     step, state = tiny
     options = _options(tmp_path)
-    run = training.start_run("run", options, {"style": "a.jpg"})
+    run = training.open_run("run", options, {"style": "a.jpg"})
     training.fit(step, batches=_batches(), state=state, run=run, options=options)
     with pytest.raises(training.TrainingError, match=r"style: 'a.jpg', now 'b.jpg'.*--noresume"):
-        training.start_run("run", options, {"style": "b.jpg"})
+        training.open_run("run", options, {"style": "b.jpg"})
     # What changes nothing learned may change.
-    training.start_run("run", dataclasses.replace(options, keep=9), {"style": "a.jpg"})
-    training.start_run("run", dataclasses.replace(options, resume=False), {"style": "b.jpg"})
-    assert not tf.train.latest_checkpoint(run / "checkpoints")
-    assert json.loads((run / "options.json").read_text())["style"] == "b.jpg"
+    training.open_run("run", dataclasses.replace(options, keep=9), {"style": "a.jpg"})
+    options = dataclasses.replace(options, resume=False)
+    run = training.open_run("run", options, {"style": "b.jpg"})
+    assert json.loads((run.folder / "options.json").read_text())["style"] == "a.jpg"
+    seen = []
+    training.fit(
+        step,
+        batches=_batches(),
+        state=state,
+        run=run,
+        options=options,
+        callback=lambda progress: seen.append(progress.step),
+    )
+    assert seen == [1, 2, 3, 4, 5, 6]
+    assert json.loads((run.folder / "options.json").read_text())["style"] == "b.jpg"
 
 
 def test_checkpoint_of_another_model_is_an_error(tmp_path, tiny):
     step, state = tiny
     options = _options(tmp_path)
-    run = training.start_run("run", options, {})
+    run = training.open_run("run", options, {})
     training.fit(step, batches=_batches(), state=state, run=run, options=options)
     other = generators.fast_generator(width=4, depth=1)
     with pytest.raises(training.TrainingError, match="does not fit"):
@@ -267,7 +276,7 @@ def test_checkpoint_of_another_model_is_an_error(tmp_path, tiny):
 def test_checkpoint_that_cannot_be_written_names_the_last_good_one(tmp_path, tiny, monkeypatch):
     step, state = tiny
     options = _options(tmp_path)
-    run = training.start_run("run", options, {})
+    run = training.open_run("run", options, {})
     save = tf.train.CheckpointManager.save
 
     def full(self, checkpoint_number):

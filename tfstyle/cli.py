@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: those of the process by default.
     """
     # Before the first import of TensorFlow: what it tells about the machine is not for users.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     parser = _Parser("tfstyle", description=tfstyle.__doc__)
     parser.add_argument("--version", action="version", version=f"tfstyle {tfstyle.__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
@@ -260,13 +260,13 @@ def _goal(inputs, folders, output: str | None) -> tuple[Path | None, bool]:
     goal = Path(output)
     if goal.is_dir() or output.endswith("/"):
         return goal, True
-    is_picture = goal.suffix.lower() in images._WRITTEN
+    is_picture = goal.suffix.lower() in images.WRITTEN_SUFFIXES
     if several and (is_picture or goal.exists()):
         raise ValueError(f"-o {output}: several inputs need a folder. Give one, such as out/.")
     if not several and not is_picture:
         raise ValueError(
             f"-o {output}: cannot write {goal.suffix or 'a file without suffix'}. Give "
-            f"{', '.join(images._WRITTEN)}, or {output}/ for a folder."
+            f"{', '.join(images.WRITTEN_SUFFIXES)}, or {output}/ for a folder."
         )
     return goal, several
 

@@ -141,6 +141,29 @@ def adam(
     return optimizer
 
 
+def start_from(generator: keras.Model, run: str | os.PathLike):
+    """Gives `generator` the weights that the last checkpoint of another run has for its generator.
+
+    Args:
+        generator: of the same shape as the other run's.
+        run: folder of the other run.
+
+    Raises:
+        TrainingError: where the folder has no checkpoint, or one of another shape.
+    """
+    path = tf.train.latest_checkpoint(pathlib.Path(run) / "checkpoints")
+    if not path:
+        raise TrainingError(f"{run}: no checkpoint in it. Give the folder of a run, as runs/NAME.")
+    try:
+        status = tf.train.Checkpoint(generator=generator).restore(path)
+        status.assert_existing_objects_matched().expect_partial()
+    except (AssertionError, ValueError, tf.errors.OpError) as error:
+        raise TrainingError(
+            f"{path}: its generator has another shape ({str(error).splitlines()[0]}). Give the "
+            "same --width and --depth as that run's options.json."
+        ) from error
+
+
 class Ema:
     """Exponential moving average of a model's weights, kept in a model of the same shape.
 
@@ -180,15 +203,34 @@ def resolved_options(settings: Mapping[str, Any], options: Options) -> dict[str,
     return json.loads(json.dumps({**settings, **dataclasses.asdict(options)}))
 
 
-def start_run(name: str, options: Options, settings: Mapping[str, Any]) -> pathlib.Path:
-    """Makes the run's folder with its options as JSON, or checks those of the run to resume.
+def card_options(settings: Mapping[str, Any], options: Options) -> dict[str, Any]:
+    """As `resolved_options`, with the names of files and folders and not where they lie.
+
+    For model cards: they travel, and say what a model was trained on, not on whose disk.
+    """
+
+    def named(value):
+        if not isinstance(value, str) or os.sep not in value:
+            return value
+        return ",".join(pathlib.Path(part).name for part in value.split(","))
+
+    return {key: named(value) for key, value in resolved_options(settings, options).items()}
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A run's folder and its options, resolved. `fit` makes the folder once all else is ready."""
+
+    folder: pathlib.Path
+    options: Mapping[str, Any]
+
+
+def open_run(name: str, options: Options, settings: Mapping[str, Any]) -> Run:
+    """The run to start or to resume; writes nothing yet.
 
     Args:
         name: of the run, a folder under `options.runs`.
         settings: every option of the pipeline, its `options` left out; JSON values.
-
-    Returns:
-        The folder.
 
     Raises:
         TrainingError: where the folder holds a run with other settings.
@@ -208,13 +250,14 @@ def start_run(name: str, options: Options, settings: Mapping[str, Any]) -> pathl
                 f"{folder} holds a run with other options ({'; '.join(differing)}). Use another "
                 "--name, the same options, or --noresume to throw that run away."
             )
-    elif not options.resume:
-        _remove_checkpoints(folder / "checkpoints")
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_suffix(".json.tmp")
-    temporary.write_text(json.dumps(resolved, indent=2) + "\n")
-    os.replace(temporary, file)
-    return folder
+    return Run(folder, resolved)
+
+
+def _write_options(run: Run):
+    run.folder.mkdir(parents=True, exist_ok=True)
+    temporary = run.folder / ".options.json"
+    temporary.write_text(json.dumps(run.options, indent=2) + "\n")
+    os.replace(temporary, run.folder / "options.json")
 
 
 def _remove_checkpoints(folder):
@@ -228,7 +271,7 @@ def fit(
     *,
     batches: Callable[[int], tuple[tf.data.Dataset, list]],
     state: Mapping[str, Any],
-    run: pathlib.Path,
+    run: Run,
     options: Options,
     strategy: tf.distribute.Strategy | None = None,
     ema: Ema | None = None,
@@ -245,7 +288,7 @@ def fit(
         batches: number of batches to leave out -> dataset of batches that never ends, and the
             `data.ReadReport`s of the folders it reads.
         state: {name: model or optimizer} to checkpoint, all built.
-        run: folder of the run, from `start_run`.
+        run: from `open_run`.
         strategy: the one the state was built under; one device where omitted.
         ema: updated after every step and checkpointed.
         sample: gives a picture [H, W, 3] in [0, 1] to log.
@@ -263,9 +306,11 @@ def fit(
     done = tf.Variable(0, dtype="int64", trainable=False, name="step")
     objects = dict(state) | ({"ema": ema.model} if ema else {})
     checkpoint = tf.train.Checkpoint(step=done, **objects)
-    manager = tf.train.CheckpointManager(checkpoint, run / "checkpoints", options.keep)
-    if options.resume and manager.latest_checkpoint:
-        _restore(checkpoint, manager.latest_checkpoint)
+    folder = run.folder / "checkpoints"
+    if not options.resume:
+        _remove_checkpoints(folder)
+    elif latest := tf.train.latest_checkpoint(folder):
+        _restore(checkpoint, latest)
     start = int(done.numpy())
     if start >= options.steps:
         return {}
@@ -283,16 +328,18 @@ def fit(
         ema.update(number)
 
     dataset, reports = batches(start)
+    _write_options(run)
+    manager = tf.train.CheckpointManager(checkpoint, folder, options.keep)
     iterator = iter(strategy.experimental_distribute_dataset(dataset))
     recent: list[dict[str, float]] = []
     with (
         _Signals() as signals,
-        contextlib.closing(tf.summary.create_file_writer(str(run / "logs"))) as writer,
+        contextlib.closing(tf.summary.create_file_writer(str(run.folder / "logs"))) as writer,
         tqdm.tqdm(
             total=options.steps,
             initial=start,
             unit="step",
-            desc=run.name,
+            desc=run.folder.name,
             file=sys.stderr,
             mininterval=0.5 if sys.stderr.isatty() else 30,
             dynamic_ncols=True,
@@ -328,7 +375,7 @@ def fit(
                     tf.summary.image("samples", sample()[None])
             last = number == options.steps
             if number % options.checkpoint_every == 0 or last or signals.received:
-                saved = _save(manager, number, run)
+                saved = _save(manager, number)
             if signals.received and not last:
                 bar.close()
                 raise Interrupted(
@@ -361,12 +408,12 @@ def _restore(checkpoint, path):
         ) from error
 
 
-def _save(manager, number, run):
+def _save(manager, number):
     try:
         return manager.save(checkpoint_number=number)
     except (OSError, tf.errors.OpError) as error:
         raise TrainingError(
-            f"{run}: checkpoint of step {number} could not be written "
+            f"{manager.directory}: checkpoint of step {number} could not be written "
             f"({str(error).splitlines()[0]}). The last good one is {manager.latest_checkpoint}. "
             "Make room and give the same command again."
         ) from error

@@ -1,0 +1,222 @@
+"""GAN style transfer: a U-Net learns a manner of painting from many paintings, unpaired.
+
+    make train PIPELINE=gan STYLE=paintings/ CONTENT=photos/ STEPS=4000
+    python -m pipelines.gan --style=paintings/ --content=photos/ --steps=4000 --name=van_gogh
+
+The discriminator (PatchGAN, Isola et al. 2017, https://arxiv.org/abs/1611.07004) tells patches of
+real paintings from patches of stylized photos; the generator is paid for fooling it, for the
+paintings' Gram matrices, and for keeping the photo's VGG16 content features. Without --style and
+--content it runs on the bundled photos and on drawn paintings, to show that it runs.
+"""
+
+import pathlib
+from typing import Literal
+
+import tensorflow as tf
+
+from tfstyle import (
+    cli,
+    data,
+    export,
+    features,
+    images,
+    inference,
+    losses,
+    metrics,
+    samples,
+    steps,
+    training,
+)
+from tfstyle.networks import discriminators, generators
+
+
+def train(
+    *,
+    style: str = "swirls",
+    content: str = "",
+    name: str = "",
+    title: str = "",
+    licence: str = "",
+    photos: str = "",
+    initial: str = "",
+    width: int = 24,
+    residual_blocks: int = 6,
+    norm: Literal["instance", "batch"] = "instance",
+    dropout: float = 0.0,
+    padding: Literal["reflect", "zero"] = "reflect",
+    discriminator_width: int = 48,
+    crop_size: int = 192,
+    batch_size: int = 2,
+    adversarial: Literal["bce", "lsgan", "hinge"] = "bce",
+    content_weight: float = 1.0,
+    style_weight: float = 2.0,
+    tv_weight: float = 0.0,
+    adversarial_weight: float = 0.2,
+    learning_rate: float = 1e-3,
+    discriminator_learning_rate: float = 2e-4,
+    clip_norm: float = 5.0,
+    ema_decay: float = 0.995,
+    evaluate_on: str = "",
+    strict_data: bool = False,
+    saved_models: str = "saved_models",
+    options: training.Options = training.Options(),  # noqa: B008 (frozen)
+):
+    """Trains, exports and shows one manner of painting.
+
+    Args:
+        style: folder of paintings (several: separate by commas), tfds:NAME:SPLIT, or the name of a
+            style that tfstyle draws (swirls, mosaic, woodcut).
+        content: folder of photos (several: separate by commas), or tfds:NAME:SPLIT; the bundled
+            photos where empty.
+        name: of the run and the exported model; the style's name where empty.
+        title: of the style, for the model card.
+        licence: of the model, for its card.
+        photos: what the photos are and where they are from, for the model card.
+        initial: folder of a run (runs/NAME) whose generator's weights to start from, to go on with
+            other weights of the losses or to learn another style sooner.
+        width: channels of the generator at full size.
+        residual_blocks: of the generator, at an eighth of the size.
+        norm: normalisation in both networks.
+        dropout: share of values dropped in the generator's bottleneck and decoder.
+        padding: of the generator's convolutions.
+        discriminator_width: channels of the discriminator's first layer.
+        crop_size: side of the training crops, in pixels.
+        batch_size: crops of each kind in a step, over all devices.
+        adversarial: pair of adversarial losses.
+        content_weight: of the content loss; more keeps more of the photo.
+        style_weight: of the Gram style loss; more gives more of the paintings.
+        tv_weight: of total variation; more is smoother.
+        adversarial_weight: of the adversarial loss.
+        learning_rate: of the generator's Adam at its highest; a cosine leads down from there.
+        discriminator_learning_rate: of the discriminator's Adam at its highest.
+        clip_norm: bound on the norm of each network's gradient.
+        ema_decay: of the average of the weights that is exported; 0 for the last weights.
+        evaluate_on: photos (files or folders, separated by commas) that are kept out of training
+            and give the figures on the model card.
+        strict_data: stop at the first unreadable image.
+        saved_models: folder to export to.
+        options: see training.Options.
+    """
+    settings = {key: value for key, value in locals().items() if key != "options"}
+    strategy = training.prepare(options)
+
+    # Data
+    name = name or pathlib.Path(style).stem
+    export.check_name(name)
+    held_out = data.list_files(evaluate_on)
+    run = training.open_run(name, options, settings)
+    if style in samples.STYLES:
+        paintings = samples.write_styles(run.folder / "style", style)
+    else:
+        paintings = style
+    shape = {"batch_size": batch_size, "crop_size": crop_size, "strict": strict_data}
+
+    def batches(skip):
+        of_content, content_report = data.image_batches(
+            content or samples.photo_paths(),
+            seed=options.seed,
+            skip=skip,
+            exclude=held_out,
+            **shape,
+        )
+        of_style, style_report = data.image_batches(
+            paintings, seed=options.seed + 1, skip=skip, **shape
+        )
+        return tf.data.Dataset.zip(of_content, of_style), [content_report, style_report]
+
+    # Networks
+    with strategy.scope():
+        generator = generators.unet_generator(
+            width=width,
+            residual_blocks=residual_blocks,
+            norm=norm,
+            dropout=dropout,
+            padding=padding,
+        )
+        discriminator = discriminators.patch_discriminator(width=discriminator_width, norm=norm)
+        if initial:
+            training.start_from(generator, initial)
+        extractor = features.vgg16(metrics.LAYERS, dtype=options.precision)
+        content_extractor = features.vgg16([losses.CONTENT_LAYER], dtype=options.precision)
+        generator_optimizer = training.adam(
+            training.cosine_schedule(learning_rate, options.steps),
+            generator.trainable_variables,
+            clip_norm=clip_norm,
+            beta_1=0.5,
+        )
+        discriminator_optimizer = training.adam(
+            training.cosine_schedule(discriminator_learning_rate, options.steps),
+            discriminator.trainable_variables,
+            clip_norm=clip_norm,
+            beta_1=0.5,
+        )
+        ema = training.Ema(generator, ema_decay) if ema_decay else None
+
+    # Losses
+    step = steps.GanStep(
+        generator=generator,
+        discriminator=discriminator,
+        extractor=extractor,
+        content_extractor=content_extractor,
+        generator_optimizer=generator_optimizer,
+        discriminator_optimizer=discriminator_optimizer,
+        adversarial=adversarial,
+        content_layer=losses.CONTENT_LAYER,
+        style_layers=losses.STYLE_LAYERS,
+        content_weight=content_weight,
+        style_weight=style_weight,
+        tv_weight=tv_weight,
+        adversarial_weight=adversarial_weight,
+    )
+
+    # Train
+    result = ema.model if ema else generator
+    shown = samples.crops(crop_size)
+    final_losses = training.fit(
+        step,
+        batches=batches,
+        state={
+            "generator": generator,
+            "discriminator": discriminator,
+            "generator_optimizer": generator_optimizer,
+            "discriminator_optimizer": discriminator_optimizer,
+        },
+        run=run,
+        options=options,
+        strategy=strategy,
+        ema=ema,
+        sample=lambda: training.sample_grid(result, shown),
+    )
+
+    # Export
+    stylizer = inference.Stylizer.load(result)
+    painting = images.fit(images.read(data.list_files(paintings)[0]), 512)
+    figures = metrics.evaluate_all(
+        stylizer,
+        held_out or samples.photo_paths(),
+        painting,
+        extractor=features.vgg16(metrics.LAYERS),
+    )
+    exported = export.export(
+        result,
+        name,
+        directory=saved_models,
+        card={
+            "description": "GAN style transfer: a manner learnt from many paintings.",
+            "style": title or name,
+            "licence": licence,
+            "data": photos or content or "the photos bundled with tfstyle",
+            "pipeline": "pipelines.gan",
+            "options": training.card_options(settings, options),
+            "losses": final_losses,
+            "figures": {"photos": "kept out of training" if held_out else "bundled", **figures},
+        },
+    )
+    picture = run.folder / "result.jpg"
+    photo = images.read(held_out[0]) if held_out else samples.photo("chelsea")
+    images.write(picture, inference.compare(photo, painting, stylizer(photo)))
+    export.announce(exported, picture)
+
+
+if __name__ == "__main__":
+    cli.run(train)
