@@ -173,7 +173,7 @@ def train(
     result = ema.model if ema else generator
     shown = samples.crops(crop_size)
     final_losses = training.fit(
-        step,
+        step.update,
         batches=batches,
         state={
             "generator": generator,

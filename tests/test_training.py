@@ -66,7 +66,7 @@ def _train_gan(runs, *, pause=0.0, **options):
         return tf.data.Dataset.zip(photos, paintings), [report, other]
 
     training.fit(
-        step,
+        step.update,
         batches=batches,
         state=state,
         run=training.open_run("gan", options, {"width": 4}),

@@ -1,8 +1,9 @@
 """Train steps: one small class a system, called with a batch, returning its losses.
 
-A step receives its networks, extractor, optimizers and weights and builds none. It runs in replica
-context of whatever `tf.distribute` strategy its variables were made under, so it may be called
-directly or through `strategy.run`. Under a mixed precision policy the networks compute in half
+A step receives its networks, extractor, optimizers and weights and builds none. Called, it is a
+`tf.function` on one device. `update` is the same uncompiled, for a caller that compiles it: it runs
+in the replica context of the `tf.distribute` strategy that the variables were made under, where
+TensorFlow admits no second `tf.function` around the exchange of gradients. Under a mixed precision policy the networks compute in half
 precision; Gram matrices and losses are float32.
 """
 
@@ -31,6 +32,15 @@ def _apply(optimizer, tape, scaled_loss, variables):
         gradients = context.all_reduce(tf.distribute.ReduceOp.MEAN, gradients)
         gradients = [gradient / replicas for gradient in gradients]
     optimizer.apply(gradients, variables)
+
+
+def _mean_of_all(values):
+    """[B, ...] of this replica -> mean over the whole batch, [1, ...]."""
+    mean = tf.reduce_mean(values, axis=0, keepdims=True)
+    if tf.distribute.get_strategy().num_replicas_in_sync > 1:
+        context = tf.distribute.get_replica_context()
+        mean = context.all_reduce(tf.distribute.ReduceOp.MEAN, mean)
+    return mean
 
 
 class PerceptualStep:
@@ -77,6 +87,10 @@ class PerceptualStep:
 
     @tf.function
     def __call__(self, photos) -> dict[str, tf.Tensor]:
+        """`update`, compiled."""
+        return self.update(photos)
+
+    def update(self, photos) -> dict[str, tf.Tensor]:
         """One update on photos [B, H, W, 3] in [0, 1]; returns unweighted losses and total."""
         target = self.content_extractor(photos)[self.content_layer]
         with tf.GradientTape() as tape:
@@ -146,6 +160,10 @@ class GanStep:
 
     @tf.function
     def __call__(self, photos, paintings) -> dict[str, tf.Tensor]:
+        """`update`, compiled."""
+        return self.update(photos, paintings)
+
+    def update(self, photos, paintings) -> dict[str, tf.Tensor]:
         """One update of each network; photos, paintings [B, H, W, 3] in [0, 1].
 
         Returns unweighted losses, the generator's weighted total, and the discriminator's accuracy
@@ -155,8 +173,7 @@ class GanStep:
         style_features = self.extractor(paintings)
         # A single painting's Gram matrix would ask every photo to become that one painting.
         style_grams = {
-            layer: tf.reduce_mean(losses.gram(style_features[layer]), axis=0, keepdims=True)
-            for layer in self.style_layers
+            layer: _mean_of_all(losses.gram(style_features[layer])) for layer in self.style_layers
         }
         with tf.GradientTape() as generator_tape, tf.GradientTape() as discriminator_tape:
             stylized = self.generator(photos, training=True)

@@ -284,7 +284,8 @@ def fit(
     holds every variable in `state`, and the data after n steps is a function of n and the seed.
 
     Args:
-        step: of `tfstyle.steps`; takes the elements of a batch, returns scalar losses.
+        step: the `update` of a step of `tfstyle.steps`: takes the elements of a batch, returns
+            scalar losses. It is compiled here.
         batches: number of batches to leave out -> dataset of batches that never ends, and the
             `data.ReadReport`s of the folders it reads.
         state: {name: model or optimizer} to checkpoint, all built.
