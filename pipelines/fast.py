@@ -41,6 +41,7 @@ def train(
     crop_size: int = 160,
     batch_size: int = 1,
     style_size: int = 384,
+    content_layers: str = losses.CONTENT_LAYER,
     content_weight: float = 1.0,
     style_weight: float = 10.0,
     tv_weight: float = 0.0,
@@ -69,6 +70,8 @@ def train(
         crop_size: side of the training crops, in pixels.
         batch_size: crops in a step, over all devices.
         style_size: longest side of the style image, in pixels; larger gives larger strokes.
+        content_layers: VGG16 layers of the content loss, separated by commas; shallower ones keep
+            finer detail of the photo.
         content_weight: of the content loss; more keeps more of the photo.
         style_weight: of the style loss; more gives more of the painting.
         tv_weight: of total variation; more is smoother.
@@ -108,8 +111,10 @@ def train(
         generator = generators.fast_generator(width=width, depth=depth)
         if initial:
             training.start_from(generator, initial)
-        extractor = features.vgg16(metrics.LAYERS, dtype=options.precision)
-        content_extractor = features.vgg16([losses.CONTENT_LAYER], dtype=options.precision)
+        extractor = features.vgg16(
+            (*losses.STYLE_LAYERS, *content_layers.split(",")), dtype=options.precision
+        )
+        content_extractor = features.vgg16(content_layers.split(","), dtype=options.precision)
         optimizer = training.adam(
             training.cosine_schedule(learning_rate, options.steps),
             generator.trainable_variables,
@@ -125,7 +130,7 @@ def train(
         content_extractor=content_extractor,
         style_grams={layer: losses.gram(of_painting[layer]) for layer in losses.STYLE_LAYERS},
         optimizer=optimizer,
-        content_layer=losses.CONTENT_LAYER,
+        content_layers=content_layers.split(","),
         content_weight=content_weight,
         style_weight=style_weight,
         tv_weight=tv_weight,

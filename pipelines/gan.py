@@ -48,6 +48,7 @@ def train(
     crop_size: int = 192,
     batch_size: int = 2,
     adversarial: Literal["bce", "lsgan", "hinge"] = "bce",
+    content_layers: str = losses.CONTENT_LAYER,
     content_weight: float = 1.0,
     style_weight: float = 2.0,
     tv_weight: float = 0.0,
@@ -83,6 +84,8 @@ def train(
         crop_size: side of the training crops, in pixels.
         batch_size: crops of each kind in a step, over all devices.
         adversarial: pair of adversarial losses.
+        content_layers: VGG16 layers of the content loss, separated by commas; shallower ones keep
+            finer detail of the photo.
         content_weight: of the content loss; more keeps more of the photo.
         style_weight: of the Gram style loss; more gives more of the paintings.
         tv_weight: of total variation; more is smoother.
@@ -136,8 +139,10 @@ def train(
         discriminator = discriminators.patch_discriminator(width=discriminator_width, norm=norm)
         if initial:
             training.start_from(generator, initial)
-        extractor = features.vgg16(metrics.LAYERS, dtype=options.precision)
-        content_extractor = features.vgg16([losses.CONTENT_LAYER], dtype=options.precision)
+        extractor = features.vgg16(
+            (*losses.STYLE_LAYERS, *content_layers.split(",")), dtype=options.precision
+        )
+        content_extractor = features.vgg16(content_layers.split(","), dtype=options.precision)
         generator_optimizer = training.adam(
             training.cosine_schedule(learning_rate, options.steps),
             generator.trainable_variables,
@@ -161,7 +166,7 @@ def train(
         generator_optimizer=generator_optimizer,
         discriminator_optimizer=discriminator_optimizer,
         adversarial=adversarial,
-        content_layer=losses.CONTENT_LAYER,
+        content_layers=content_layers.split(","),
         style_layers=losses.STYLE_LAYERS,
         content_weight=content_weight,
         style_weight=style_weight,

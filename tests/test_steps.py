@@ -44,7 +44,7 @@ def perceptual_step(tiny_extractor, style_grams, generator, *, optimizer=None, *
         content_extractor=tiny_extractor,
         style_grams=style_grams,
         optimizer=optimizer or training.adam(0.01, generator.trainable_variables),
-        content_layer=losses.CONTENT_LAYER,
+        content_layers=[losses.CONTENT_LAYER],
         **(WEIGHTS | weights),
     )
 
@@ -57,7 +57,7 @@ def gan_step(tiny_extractor, generator, discriminator, *, rates=(0.01, 0.01), **
         content_extractor=tiny_extractor,
         generator_optimizer=training.adam(rates[0], generator.trainable_variables),
         discriminator_optimizer=training.adam(rates[1], discriminator.trainable_variables),
-        content_layer=losses.CONTENT_LAYER,
+        content_layers=[losses.CONTENT_LAYER],
         style_layers=losses.STYLE_LAYERS,
         **({"adversarial": "bce", "adversarial_weight": 0.3} | WEIGHTS | options),
     )
@@ -361,7 +361,7 @@ def train(system, precision, clip_norm, strategy):
         networks = [generator]
         shared = dict(
             generator=generator, extractor=extractor, content_extractor=extractor,
-            content_layer=losses.CONTENT_LAYER, content_weight=1.0, style_weight=0.5,
+            content_layers=[losses.CONTENT_LAYER], content_weight=1.0, style_weight=0.5,
             tv_weight=2.0,
         )
         if system == "perceptual":

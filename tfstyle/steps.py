@@ -3,8 +3,8 @@
 A step receives its networks, extractor, optimizers and weights and builds none. Called, it is a
 `tf.function` on one device. `update` is the same uncompiled, for a caller that compiles it: it runs
 in the replica context of the `tf.distribute` strategy that the variables were made under, where
-TensorFlow admits no second `tf.function` around the exchange of gradients. Under a mixed precision policy the networks compute in half
-precision; Gram matrices and losses are float32.
+TensorFlow admits no second `tf.function` around the exchange of gradients. Under a mixed precision
+policy the networks compute in half precision; Gram matrices and losses are float32.
 """
 
 from collections.abc import Mapping, Sequence
@@ -43,6 +43,14 @@ def _mean_of_all(values):
     return mean
 
 
+def _content(features, target, layers):
+    """Mean content loss of the layers."""
+    values = [
+        losses.content_loss(features=features[layer], target=target[layer]) for layer in layers
+    ]
+    return tf.add_n(values) / len(layers)
+
+
 class PerceptualStep:
     """Trains a generator on content, Gram style and total variation.
 
@@ -58,7 +66,7 @@ class PerceptualStep:
         content_extractor: keras.Model,
         style_grams: Mapping[str, tf.Tensor],
         optimizer: keras.optimizers.Optimizer,
-        content_layer: str,
+        content_layers: Sequence[str],
         content_weight: float,
         style_weight: float,
         tv_weight: float,
@@ -67,10 +75,11 @@ class PerceptualStep:
         """
         Args:
             generator: [B, H, W, 3] in [0, 1] -> same; its trainable weights are updated.
-            extractor: image -> features of `content_layer` and of the layers of `style_grams`.
-            content_extractor: image -> features of `content_layer`; the photo needs no more.
+            extractor: image -> features of `content_layers` and of the layers of `style_grams`.
+            content_extractor: image -> features of `content_layers`; the photo needs no more.
             style_grams: {layer: [1, C, C]} of the style image.
             optimizer: built on the generator's trainable variables.
+            content_layers: layers whose content losses are averaged.
             content_weight, style_weight, tv_weight: of the losses named so.
             layer_weights: {layer: weight} within the style loss; equal where None.
         """
@@ -79,7 +88,7 @@ class PerceptualStep:
         self.content_extractor = content_extractor
         self.style_grams = dict(style_grams)
         self.optimizer = optimizer
-        self.content_layer = content_layer
+        self.content_layers = tuple(content_layers)
         self.content_weight = content_weight
         self.style_weight = style_weight
         self.tv_weight = tv_weight
@@ -92,11 +101,11 @@ class PerceptualStep:
 
     def update(self, photos) -> dict[str, tf.Tensor]:
         """One update on photos [B, H, W, 3] in [0, 1]; returns unweighted losses and total."""
-        target = self.content_extractor(photos)[self.content_layer]
+        target = self.content_extractor(photos)
         with tf.GradientTape() as tape:
             stylized = self.generator(photos, training=True)
             features = self.extractor(stylized)
-            content = losses.content_loss(features=features[self.content_layer], target=target)
+            content = _content(features, target, self.content_layers)
             style = losses.style_loss(
                 grams={layer: losses.gram(features[layer]) for layer in self.style_grams},
                 targets=self.style_grams,
@@ -126,7 +135,7 @@ class GanStep:
         generator_optimizer: keras.optimizers.Optimizer,
         discriminator_optimizer: keras.optimizers.Optimizer,
         adversarial: str,
-        content_layer: str,
+        content_layers: Sequence[str],
         style_layers: Sequence[str],
         content_weight: float,
         style_weight: float,
@@ -137,8 +146,8 @@ class GanStep:
         Args:
             generator: [B, H, W, 3] in [0, 1] -> same.
             discriminator: [B, H, W, 3] in [0, 1] -> patch scores before any sigmoid, any shape.
-            extractor: image -> features of `content_layer` and `style_layers`.
-            content_extractor: image -> features of `content_layer`.
+            extractor: image -> features of `content_layers` and `style_layers`.
+            content_extractor: image -> features of `content_layers`.
             generator_optimizer, discriminator_optimizer: built on their network's variables.
             adversarial: pair of losses, a key of `losses.ADVERSARIAL`.
             style_layers: compared with the Gram matrices of the batch's own style images, averaged
@@ -151,7 +160,7 @@ class GanStep:
         self.generator_optimizer = generator_optimizer
         self.discriminator_optimizer = discriminator_optimizer
         self.discriminator_loss, self.generator_loss = losses.ADVERSARIAL[adversarial]
-        self.content_layer = content_layer
+        self.content_layers = tuple(content_layers)
         self.style_layers = tuple(style_layers)
         self.content_weight = content_weight
         self.style_weight = style_weight
@@ -169,7 +178,7 @@ class GanStep:
         Returns unweighted losses, the generator's weighted total, and the discriminator's accuracy
         on real and on stylized patches (shares in [0, 1]).
         """
-        target = self.content_extractor(photos)[self.content_layer]
+        target = self.content_extractor(photos)
         style_features = self.extractor(paintings)
         # A single painting's Gram matrix would ask every photo to become that one painting.
         style_grams = {
@@ -180,7 +189,7 @@ class GanStep:
             real = self.discriminator(paintings, training=True)
             fake = self.discriminator(stylized, training=True)
             features = self.extractor(stylized)
-            content = losses.content_loss(features=features[self.content_layer], target=target)
+            content = _content(features, target, self.content_layers)
             style = losses.style_loss(
                 grams={layer: losses.gram(features[layer]) for layer in self.style_layers},
                 targets=style_grams,
