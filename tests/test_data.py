@@ -369,3 +369,15 @@ def test_tfds_names_what_it_lacks():
         make("tfds:no_such_thing")
     with pytest.raises(data.DataError, match="no image among its features label, text"):
         make("tfds:imdb_reviews")
+
+
+def test_list_files_follows_the_order_of_the_source(tmp_path):
+    for name in ("b/2.png", "b/1.png", "a.png"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        images.write(path, np.zeros((4, 4, 3), "float32"))
+    found = data.list_files(f"{tmp_path}/b, {tmp_path}/a.png")
+    assert [path.name for path in found] == ["1.png", "2.png", "a.png"]
+    assert data.list_files("") == []
+    with pytest.raises(data.DataError, match="nowhere"):
+        data.list_files("nowhere")

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfstyle import samples
+from tfstyle import images, samples
 
 
 @pytest.mark.parametrize("name", samples.STYLES)
@@ -67,3 +67,27 @@ def test_every_bundled_photo_is_read_at_its_size():
 def test_an_unknown_photo_names_those_there_are():
     with pytest.raises(ValueError, match=r"'mona_lisa'.*astronaut"):
         samples.photo("mona_lisa")
+
+
+def test_crops_are_the_middle_squares_of_all_photos():
+    crops = samples.crops(40)
+    assert crops.shape == (len(samples.photo_paths()), 40, 40, 3)
+    chelsea = samples.photo("chelsea")
+    left = (chelsea.shape[1] - chelsea.shape[0]) // 2
+    square = images.resize(chelsea[:, left : left + chelsea.shape[0]], (40, 40))
+    index = [path.stem for path in samples.photo_paths()].index("chelsea")
+    np.testing.assert_array_equal(crops[index], square)
+
+
+def test_write_styles_draws_what_is_missing(tmp_path):
+    folder = samples.write_styles(tmp_path / "a" / "b", "woodcut", count=2, size=32)
+    files = sorted(folder.iterdir())
+    assert [file.name for file in files] == ["woodcut_0.png", "woodcut_1.png"]
+    np.testing.assert_allclose(
+        images.read(files[1]), samples.style("woodcut", 32, seed=1), atol=0.5 / 255 + 1e-6
+    )
+    files[0].unlink()
+    images.write(files[1], np.zeros((4, 4, 3), "float32"))
+    samples.write_styles(folder, "woodcut", count=2, size=32)
+    assert files[0].exists()
+    assert images.read(files[1]).shape == (4, 4, 3)

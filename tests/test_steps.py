@@ -44,8 +44,7 @@ def perceptual_step(tiny_extractor, style_grams, generator, *, optimizer=None, *
         content_extractor=tiny_extractor,
         style_grams=style_grams,
         optimizer=optimizer or training.adam(0.01, generator.trainable_variables),
-        content_layers=[losses.CONTENT_LAYER],
-        **(WEIGHTS | weights),
+        **({"content_layers": [losses.CONTENT_LAYER]} | WEIGHTS | weights),
     )
 
 
@@ -111,6 +110,19 @@ def test_it_returns_the_losses_before_the_update_and_their_weighted_sum(
     assert values.keys() == expected.keys()
     for name, value in expected.items():
         np.testing.assert_allclose(values[name], value, rtol=1e-4, err_msg=name)
+
+
+def test_several_content_layers_count_the_same(photo, tiny_extractor, style_grams):
+    layers = ["block2_conv1", "block4_conv2"]
+    step = perceptual_step(tiny_extractor, style_grams, small_generator(), content_layers=layers)
+    of_stylized, of_photos = (
+        tiny_extractor(x) for x in (step.generator(crops(photo)), crops(photo))
+    )
+    expected = [
+        losses.content_loss(features=of_stylized[layer], target=of_photos[layer])
+        for layer in layers
+    ]
+    np.testing.assert_allclose(step(crops(photo))["content"], np.mean(expected), rtol=1e-4)
 
 
 def test_layer_weights_choose_among_the_styles_layers(photo, tiny_extractor, style_grams):

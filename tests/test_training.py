@@ -289,6 +289,30 @@ def test_checkpoint_that_cannot_be_written_names_the_last_good_one(tmp_path, tin
         training.fit(step, batches=_batches(), state=state, run=run, options=options)
 
 
+def test_start_from_takes_another_runs_generator_and_refuses_other_shapes(tmp_path, tiny):
+    step, state = tiny
+    options = _options(tmp_path)
+    run = training.open_run("run", options, {})
+    state = {"generator": state["model"], "optimizer": state["optimizer"]}
+    training.fit(step, batches=_batches(), state=state, run=run, options=options)
+    twin = keras.models.clone_model(state["generator"])
+    training.start_from(twin, run.folder)
+    for a, b in zip(state["generator"].get_weights(), twin.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    with pytest.raises(training.TrainingError, match="another shape"):
+        training.start_from(generators.fast_generator(width=4, depth=1), run.folder)
+    with pytest.raises(training.TrainingError, match="nowhere: no checkpoint"):
+        training.start_from(twin, "nowhere")
+
+
+def test_card_options_name_files_but_not_where_they_lie():
+    settings = {"style": "/home/me/a.jpg", "content": "photos,/data/b", "name": "x", "width": 4}
+    told = training.card_options(settings, OPTIONS)
+    assert told["style"] == "a.jpg"
+    assert told["content"] == "photos,b"
+    assert (told["name"], told["width"], told["steps"]) == ("x", 4, 6)
+
+
 @pytest.mark.parametrize("field", ["steps", "keep", "checkpoint_every"])
 def test_options_out_of_range_name_the_value(field):
     with pytest.raises(ValueError, match=f"{field} 0: must be at least 1"):
