@@ -119,6 +119,9 @@ def tiny():
 
 
 class _Report:
+    def __init__(self, *skipped):
+        self.skipped = list(skipped)
+
     def check(self):
         pass
 
@@ -194,6 +197,29 @@ def test_loss_that_is_not_finite_stops_naming_step_and_checkpoint(tmp_path, tiny
         training.fit(step, batches=_batches(4), state=state, run=run, options=options)
     assert "learning rate" in str(caught.value)
     assert tf.train.latest_checkpoint(run.folder / "checkpoints").endswith("ckpt-4")
+
+
+def test_unreadable_images_are_named_once(tmp_path, tiny, capsys):
+    step, state = tiny
+    options = _options(tmp_path)
+    dataset, _ = _batches()(0)
+    report = _Report(("a.jpg", "empty file (0 bytes)."))
+
+    def later(progress):
+        if progress.step == 3:
+            report.skipped.append(("b.jpg", "truncated."))
+
+    training.fit(
+        step,
+        batches=lambda skip: (dataset, [report]),
+        state=state,
+        run=training.open_run("run", options, {}),
+        options=options,
+        callback=later,
+    )
+    told = capsys.readouterr().err
+    assert told.count("left out a.jpg: empty file (0 bytes).") == 1
+    assert told.count("left out b.jpg: truncated.") == 1
 
 
 def test_keeps_the_last_checkpoints_and_logs(tmp_path, tiny):

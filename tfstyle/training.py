@@ -333,6 +333,7 @@ def fit(
     manager = tf.train.CheckpointManager(checkpoint, folder, options.keep)
     iterator = iter(strategy.experimental_distribute_dataset(dataset))
     recent: list[dict[str, float]] = []
+    told: dict[int, int] = {}  # how many unreadable images of each report were named
     with (
         _Signals() as signals,
         contextlib.closing(tf.summary.create_file_writer(str(run.folder / "logs"))) as writer,
@@ -348,6 +349,10 @@ def fit(
     ):
         for number in range(start + 1, options.steps + 1):
             batch = _next(iterator, reports)
+            for report in reports:
+                for name, reason in report.skipped[told.get(id(report), 0) :]:
+                    bar.write(f"left out {name}: {reason}", file=sys.stderr)
+                told[id(report)] = len(report.skipped)
             values = {key: float(value) for key, value in train_step(batch).items()}
             broken = [key for key, value in values.items() if not math.isfinite(value)]
             if broken:
