@@ -86,10 +86,17 @@ def test_a_score_sees_as_many_pixels_as_the_docstring_says(depth, field, rng):
     assert np.ptp(np.flatnonzero(seen.any(axis=1))) + 1 == field
 
 
+def test_the_discriminators_channels_double_up_to_eight_times():
+    network = discriminators.patch_discriminator(width=2, layers=5)
+    convolutions = [x for x in network.layers if isinstance(x, keras.layers.Conv2D)]
+    assert [x.filters for x in convolutions] == [2, 4, 8, 16, 16, 16, 1]
+    assert [x.strides[0] for x in convolutions] == [2] * 5 + [1, 1]
+
+
 def test_the_discriminators_weights_start_from_a_narrow_normal_distribution():
     network = discriminators.patch_discriminator(width=32)
     kernels = [weight.numpy() for weight in network.weights if weight.name == "kernel"]
-    assert len(kernels) == 5
+    assert [kernel.shape[-1] for kernel in kernels] == [32, 64, 128, 256, 1]
     for kernel in kernels:
         assert abs(kernel.std() - 0.02) < 0.002 and abs(kernel.mean()) < 0.002
     assert not np.array_equal(kernels[2].ravel()[:64], kernels[3].ravel()[:64])
@@ -279,11 +286,6 @@ def test_instance_norm_of_a_constant_is_its_bias():
     np.testing.assert_allclose(layers.InstanceNorm()(np.full((1, 4, 4, 2), 7.0)), 0, atol=1e-4)
 
 
-def test_upsample_repeats_every_pixel(rng):
-    x = rng.normal(size=(2, 3, 5, 4)).astype("float32")
-    np.testing.assert_array_equal(layers.Upsample()(x), x.repeat(2, axis=1).repeat(2, axis=2))
-
-
 @many
 @hypothesis.given(
     st.integers(1, 20), st.integers(1, 20), st.integers(1, 9), st.sampled_from([0, 1, 8, 16, 24])
@@ -315,7 +317,6 @@ def test_crop_like_cuts_from_the_upper_left_corner(rng):
     [
         layers.ReflectPad(2),
         layers.InstanceNorm(),
-        layers.Upsample(),
         layers.PadToMultiple(8, minimum=16),
         layers.PadToMultiple(3),
         layers.ResizeConv(5, 3),

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +70,36 @@ def test_pipeline_trains_exports_and_shows(folders, module, flags, losses):
     assert images.read(run_folder / "result.jpg").shape[0] > 1
     out = inference.Stylizer.load(models / f"{name}.tflite")(samples.photo("chelsea"))
     assert out.shape == samples.photo("chelsea").shape
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "flag",
+    ["--precision=mixed_float16", "--precision=mixed_bfloat16", "--jit", "--strategy=mirrored"],
+)
+def test_pipeline_runs_in_every_way_to_train(folders, flag):
+    name = flag.strip("-").replace("=", "_")
+    common = ["--depth=1", "--style=paintings/0.png", "--content=photos", f"--name={name}"]
+    result = run(folders, "pipelines.fast", *TINY, *common, flag)
+    assert result.returncode == 0, result.stderr
+    losses = json.loads((folders / f"models/{name}.json").read_text())["losses"]
+    assert np.isfinite(list(losses.values())).all()
+
+
+@pytest.mark.slow
+def test_the_wheel_carries_weights_photos_and_the_shipped_model(tmp_path):
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "-q", "-w", tmp_path, ROOT]
+    subprocess.run(command, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    assert {
+        "tfstyle/assets/vgg16_imagenet.npz",
+        "tfstyle/assets/photos/chelsea.jpg",
+        "tfstyle/saved_models/starry_night.tflite",
+        "tfstyle/saved_models/starry_night.json",
+        "tfstyle/saved_models/starry_night/1/saved_model.pb",
+    } <= names
+    assert not [name for name in names if name.startswith(("tests", "pipelines", "benchmarks"))]
 
 
 def test_dry_run_prints_the_options_and_does_nothing(tmp_path):

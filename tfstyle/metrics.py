@@ -1,7 +1,7 @@
 """Judging a result: pure functions of images, in the units that the project reports.
 
-Images are float32 RGB in [0, 1], [H, W, 3] or [1, H, W, 3]. Distances need an extractor that gives
-`LAYERS`, such as `features.vgg16()`.
+Images are float32 RGB in [0, 1], [H, W, 3] or [1, H, W, 3], at least 16 pixels a side (ValueError
+below that). Distances need an extractor that gives `LAYERS`, such as `features.vgg16(LAYERS)`.
 """
 
 import dataclasses

@@ -2,7 +2,7 @@
 
 They are written in the operations that the TFLite converter maps to fast built-in kernels for
 unknown heights and widths: slices and concatenation in place of MIRROR_PAD (which XNNPACK does not
-take), moments in place of GroupNormalization, nearest-neighbour resizing in place of UpSampling2D.
+take), moments in place of GroupNormalization, a folded convolution in place of UpSampling2D.
 """
 
 import keras
@@ -72,22 +72,6 @@ class InstanceNorm(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="tfstyle")
-class Upsample(keras.layers.Layer):
-    """Doubles height and width by nearest neighbour. [B, H, W, C] -> [B, 2 H, 2 W, C].
-
-    Followed by a convolution it has no checkerboard: Odena et al. 2016
-    (https://distill.pub/2016/deconv-checkerboard/).
-    """
-
-    def call(self, x):
-        return tf.image.resize(x, 2 * tf.shape(x)[1:3], method="nearest")
-
-    def compute_output_shape(self, input_shape):
-        batch, height, width, channels = input_shape
-        return (batch, height and 2 * height, width and 2 * width, channels)
-
-
-@keras.saving.register_keras_serializable(package="tfstyle")
 class PadToMultiple(keras.layers.Layer):
     """Mirrors the lower and right border until height and width are multiples of `multiple`.
 
@@ -144,7 +128,7 @@ class ResizeConv(keras.layers.Layer):
 
     Every output pixel of the convolution sees at most 3x3 pixels of the small image, so the kernel
     is folded into four 3x3 kernels, one for each of the 2x2 output pixels, and their outputs are
-    interleaved (depth to space). The result is that of `Upsample` and a `kernel_size` convolution,
+    interleaved (depth to space). The result is that of doubling and a `kernel_size` convolution,
     hence free of checkerboard (https://distill.pub/2016/deconv-checkerboard/), at the cost of a 3x3
     convolution also for 5x5, and without the memory traffic of the doubled image. The small image's
     border is repeated, which for 3x3 is the same as mirroring the doubled image.
