@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import psutil
 
+from tfstyle import images
+
 # Peak memory of a call in bytes per pixel of the image, where no card tells: what the largest
 # generator here, networks.unet_generator(), takes in TensorFlow. Seen as the growth of the peak
 # resident size of a fresh process at 512 and 1024 px, in TFLite and in TensorFlow:
@@ -172,9 +174,6 @@ def compare(content: np.ndarray, style: np.ndarray | None, result: np.ndarray) -
 
     All are float32 RGB [H, W, 3] in [0, 1], of any sizes; a `style` of None is left out.
     """
-    # images imports TensorFlow, and this module is used without it.
-    from tfstyle import images
-
     height = result.shape[0]
     gutter = np.ones((height, max(2, height // 100), 3), np.float32)
     row = []
