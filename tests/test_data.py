@@ -381,3 +381,6 @@ def test_list_files_follows_the_order_of_the_source(tmp_path):
     assert data.list_files("") == []
     with pytest.raises(data.DataError, match="nowhere"):
         data.list_files("nowhere")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(data.DataError, match="empty: no images. Looked for .jpg"):
+        data.list_files(tmp_path / "empty")

@@ -142,13 +142,16 @@ def image_batches(
 def list_files(source: str | os.PathLike | Sequence[str | os.PathLike]) -> list[Path]:
     """Image files of a source of `image_batches` that is no TFDS dataset, in its order.
 
+    Empty for an empty `source`.
+
     Raises:
-        DataError: for a file or folder that is not there.
+        DataError: for a file or folder that is not there, or a source without images.
     """
-    try:
-        return [path for part in _parts(source) for path in images.list_images(part)]
-    except images.ImageError as error:
-        raise DataError(str(error)) from error
+    parts = _parts(source)
+    files = [path for part in parts for path in _files(part)]
+    if parts and not files:
+        raise DataError(_nothing_in(parts))
+    return files
 
 
 def order(count: int, seed: int, epoch: int) -> np.ndarray:
@@ -243,6 +246,21 @@ def _parts(source) -> list[str | os.PathLike]:
     return [source] if isinstance(source, str | os.PathLike) else list(source)
 
 
+def _files(path) -> list[Path]:
+    try:
+        return images.list_images(path)
+    except images.ImageError as error:
+        raise DataError(str(error)) from error
+
+
+def _nothing_in(parts, excluded: int = 0) -> str:
+    looked_in = ", ".join(map(str, parts)) or "no source"
+    return (
+        f"{looked_in}: no images. Looked for {', '.join(images.SUFFIXES)} in all folders below"
+        + (f"; {excluded} found and excluded." if excluded else ".")
+    )
+
+
 def _find(source, exclude) -> list[tuple[str, Callable[[], bytes]]]:
     """(name, function that gives the bytes) of each image."""
     left_out = set()
@@ -256,18 +274,14 @@ def _find(source, exclude) -> list[tuple[str, Callable[[], bytes]]]:
         if str(part).startswith("tfds:"):
             items += _find_in_tfds(str(part))
             continue
-        for path in list_files(part):
+        for path in _files(part):
             resolved = path.resolve()
             if left_out.isdisjoint((resolved, *resolved.parents)):
                 items.append((str(path), functools.partial(images.read_bytes, path)))
             else:
                 excluded += 1
     if not items:
-        looked_in = ", ".join(map(str, _parts(source))) or "no source"
-        raise DataError(
-            f"{looked_in}: no images. Looked for {', '.join(images.SUFFIXES)} in all folders below"
-            + (f"; {excluded} found and excluded." if excluded else ".")
-        )
+        raise DataError(_nothing_in(_parts(source), excluded))
     return items
 
 
