@@ -253,11 +253,11 @@ def open_run(name: str, options: Options, settings: Mapping[str, Any]) -> Run:
     return Run(folder, resolved)
 
 
-def _write_options(run: Run):
-    run.folder.mkdir(parents=True, exist_ok=True)
-    temporary = run.folder / ".options.json"
-    temporary.write_text(json.dumps(run.options, indent=2) + "\n")
-    os.replace(temporary, run.folder / "options.json")
+def _write_json(path: pathlib.Path, value):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}")
+    temporary.write_text(json.dumps(value, indent=2) + "\n")
+    os.replace(temporary, path)
 
 
 def _remove_checkpoints(folder):
@@ -296,7 +296,8 @@ def fit(
         callback: called after each step.
 
     Returns:
-        Mean losses of the last 100 steps (fewer in a shorter run); empty if nothing was left to do.
+        Mean losses of the last 100 steps (fewer in a shorter run); of a run that was complete
+        already, those it ended with.
 
     Raises:
         Interrupted: on SIGINT or SIGTERM, after saving.
@@ -313,8 +314,9 @@ def fit(
     elif latest := tf.train.latest_checkpoint(folder):
         _restore(checkpoint, latest)
     start = int(done.numpy())
+    final = run.folder / "losses.json"
     if start >= options.steps:
-        return {}
+        return json.loads(final.read_text()) if final.exists() else {}
 
     @tf.function(jit_compile=options.jit or None)
     def train_step(batch):
@@ -329,7 +331,7 @@ def fit(
         ema.update(number)
 
     dataset, reports = batches(start)
-    _write_options(run)
+    _write_json(run.folder / "options.json", run.options)
     manager = tf.train.CheckpointManager(checkpoint, folder, options.keep)
     iterator = iter(strategy.experimental_distribute_dataset(dataset))
     recent: list[dict[str, float]] = []
@@ -389,7 +391,9 @@ def fit(
                     "command goes on from there.",
                     signals.received,
                 )
-    return {key: float(np.mean([v[key] for v in recent])) for key in recent[0]}
+    means = {key: float(np.mean([v[key] for v in recent])) for key in recent[0]}
+    _write_json(final, means)
+    return means
 
 
 def _next(iterator, reports):

@@ -84,15 +84,17 @@ class PadToMultiple(keras.layers.Layer):
         self.multiple = multiple
         self.minimum = minimum
 
-    def _indices(self, length):
-        padded = -(-length // self.multiple) * self.multiple
-        index = tf.range(tf.maximum(padded, self.minimum))
-        return tf.maximum(tf.minimum(index, 2 * (length - 1) - index), 0)
+    def _extended(self, x, axis):
+        length = tf.shape(x)[axis]
+        padded = tf.maximum(-(-length // self.multiple) * self.multiple, self.minimum)
+        added = tf.range(length, padded)
+        mirrored = tf.maximum(tf.minimum(added, 2 * (length - 1) - added), 0)
+        # Only what is added is gathered: TFLite's GATHER of the whole image took a fifth of the
+        # time of the fast generator.
+        return tf.concat([x, tf.gather(x, mirrored, axis=axis)], axis=axis)
 
     def call(self, x):
-        shape = tf.shape(x)
-        x = tf.gather(x, self._indices(shape[1]), axis=1)
-        return tf.gather(x, self._indices(shape[2]), axis=2)
+        return self._extended(self._extended(x, 1), 2)
 
     def compute_output_shape(self, input_shape):
         def padded(length):
@@ -114,8 +116,13 @@ class CropLike(keras.layers.Layer):
 
     def call(self, inputs):
         x, like = inputs
-        shape = tf.shape(like)
-        return x[:, : shape[1], : shape[2]]
+        channels = x.shape[-1]
+        size, target = tf.shape(x), tf.shape(like)
+        # TFLite copies slices in runs of the last axis, so rows are cut as rows: where 3 channels
+        # are the last axis, the cut alone took a seventh of the fast generator's time.
+        rows = tf.reshape(x, [size[0], size[1], size[2] * channels])
+        rows = tf.slice(rows, [0, 0, 0], tf.stack([size[0], target[1], target[2] * channels]))
+        return tf.reshape(rows, [size[0], target[1], target[2], channels])
 
     def compute_output_shape(self, input_shape):
         x, like = input_shape
