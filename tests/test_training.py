@@ -246,7 +246,7 @@ def test_keeps_the_last_checkpoints_and_logs(tmp_path, tiny):
     assert tags == {"loss", "samples"}
 
 
-def test_a_finished_run_trains_no_more(tmp_path, tiny):
+def test_a_finished_run_trains_no_more_and_says_so(tmp_path, tiny, capsys):
     step, state = tiny
     options = _options(tmp_path)
     run = training.open_run("run", options, {})
@@ -255,6 +255,7 @@ def test_a_finished_run_trains_no_more(tmp_path, tiny):
     before = state["model"].get_weights()
     assert losses.keys() == {"loss"}
     assert training.fit(step, **arguments) == losses
+    assert "run: complete at step 6; --steps for more" in capsys.readouterr().err
     for a, b in zip(before, state["model"].get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
 

@@ -316,6 +316,10 @@ def fit(
     start = int(done.numpy())
     final = run.folder / "losses.json"
     if start >= options.steps:
+        print(
+            f"{run.folder}: complete at step {start}; --steps for more, --noresume to start again.",
+            file=sys.stderr,
+        )
         return json.loads(final.read_text()) if final.exists() else {}
 
     @tf.function(jit_compile=options.jit or None)
