@@ -82,13 +82,14 @@ _MAY_CHANGE = frozenset(
 def prepare(options: Options) -> tf.distribute.Strategy:
     """Seeds everything, sets the dtype policy, and returns the strategy to build networks under.
 
-    On CPUs runs are reproducible bit for bit for one thread count; on a GPU determinism would cost
-    much speed, so there runs agree but for rounding.
+    On CPUs runs are reproducible bit for bit for one thread count. On a GPU determinism would cost
+    much speed, and XLA does not offer it: there runs agree but for rounding.
     """
     _keep_freed_memory()
     keras.utils.set_random_seed(options.seed)
     keras.config.set_dtype_policy(options.precision)
-    if not tf.config.list_physical_devices("GPU"):
+    # XLA refuses the gradient of max-pooling where determinism is asked for.
+    if not tf.config.list_physical_devices("GPU") and not options.jit:
         tf.config.experimental.enable_op_determinism()
     if options.strategy == "mirrored":
         return tf.distribute.MirroredStrategy()
