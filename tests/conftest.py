@@ -2,6 +2,7 @@
 weights."""
 
 import os
+import signal
 
 # Before the first import of TensorFlow, which reads them once.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -14,6 +15,10 @@ import pytest
 import tensorflow as tf
 
 tf.get_logger().setLevel("ERROR")
+
+# A shell that runs tests in the background starts them with SIGINT ignored; those that interrupt
+# themselves, and the processes that they start, want it as a terminal gives it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same examples on every machine, and as long as each takes: the first call traces a graph.
 hypothesis.settings.register_profile("tfstyle", derandomize=True, deadline=None)
