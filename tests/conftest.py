@@ -35,6 +35,14 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(0)
 
 
+@pytest.fixture
+def mixed_float16():
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_float16")
+    yield
+    keras.config.set_dtype_policy(policy)
+
+
 @pytest.fixture(scope="session")
 def photo() -> np.ndarray:
     """A piece of a bundled photo: float32 [96, 128, 3] in [0, 1]."""

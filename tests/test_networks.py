@@ -32,14 +32,6 @@ def built():
     return {name: build() for name, build in NETWORKS.items()}
 
 
-@pytest.fixture
-def mixed_float16():
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("mixed_float16")
-    yield
-    keras.config.set_dtype_policy(policy)
-
-
 def pictures(rng, height, width, batch=1):
     return rng.uniform(size=(batch, height, width, 3)).astype("float32")
 
