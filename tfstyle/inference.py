@@ -11,9 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import psutil
 
-from tfstyle import images
+from tfstyle import color, images, machine
 
 # Peak memory of a call in bytes per pixel of the image, where no card tells: what the largest
 # generator here, networks.unet_generator(), takes in TensorFlow. Seen as the growth of the peak
@@ -28,11 +27,6 @@ from tfstyle import images
 BYTES_PER_PIXEL = 800
 # What the Stylizer itself adds: four float32 RGB images.
 _OWN_BYTES_PER_PIXEL = 48
-# Of the memory that is free, this much is used: other processes breathe.
-_USABLE = 0.9
-
-# Luma of Rec. 601 (ITU-R BT.601-7, 2.5.1), the one of JPEG.
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 class ModelNotFoundError(ValueError):
@@ -128,8 +122,7 @@ class Stylizer:
         if self._keeps_memory:
             self._kept = image.shape[0] * image.shape[1] * self._bytes_per_pixel
         if preserve_color:
-            # Moving all three channels by the same amount changes luma and leaves Cb and Cr.
-            stylized = np.clip(image + ((stylized - image) @ _LUMA)[..., np.newaxis], 0, 1)
+            stylized = color.keep_color(stylized, image)
         if strength < 1:
             blend = image * np.float32(1 - strength) + stylized * np.float32(strength)
             stylized = np.clip(blend, 0, 1)  # of rounding
@@ -137,10 +130,10 @@ class Stylizer:
 
     def _check_memory(self, height: int, width: int):
         needed = height * width * (self._bytes_per_pixel + _OWN_BYTES_PER_PIXEL)
-        free = psutil.virtual_memory().available + self._kept
-        if needed <= free * _USABLE:
+        free = machine.usable_memory() + self._kept
+        if needed <= free:
             return
-        scale = math.sqrt(free * _USABLE / needed)
+        scale = math.sqrt(free / needed)
         fits = max(1, int(height * scale)), max(1, int(width * scale))
         raise TooLargeError(
             f"{width}x{height} pixels need about {needed / 1e9:.1f} GB of memory and "
