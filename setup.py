@@ -14,6 +14,7 @@ VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "tfstyle/__init__.py").read
 
 # Upper bounds stand where the next release may break what is used here.
 TENSORFLOW = ">=2.21,<2.22"
+VIDEO = "av>=14,<19"
 
 packages = find_packages(include=["tfstyle", "tfstyle.*"])
 if (ROOT / "saved_models").is_dir():
@@ -53,6 +54,7 @@ setup(
     ],
     extras_require={
         "gpu": [f"tensorflow[and-cuda]{TENSORFLOW}"],
-        "test": ["pytest>=8,<10", "hypothesis>=6,<7", "ruff>=0.12,<1"],
+        "video": [VIDEO],
+        "test": ["pytest>=8,<10", "hypothesis>=6,<7", "ruff>=0.12,<1", "scipy>=1.14,<2", VIDEO],
     },
 )
