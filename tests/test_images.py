@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, PngImagePlugin
 
 from tfstyle import images
 
@@ -792,6 +792,345 @@ def test_write_names_bad_suffixes_and_folders(tmp_path):
     with pytest.raises(images.ImageError, match="cannot be written"):
         images.write(tmp_path / "folder.png", image)
     assert os.listdir(tmp_path) == ["folder.png"]
+
+
+# --- 16 bits
+
+
+@given(st.tuples(st.integers(1, 20), st.integers(1, 20)), st.integers(0, 2**32 - 1))
+def test_16_bit_png_keeps_every_value(size, seed):
+    samples = np.random.default_rng(seed).integers(0, 65536, (*size, 3))
+    data = images.encode((samples / 65535).astype(np.float32), bits=16)
+    with Image.open(io.BytesIO(data)) as image:
+        assert image.size == size[::-1]
+    assert data[24:26] == bytes([16, RGB])
+    image = images.decode_bytes(data)
+    np.testing.assert_array_equal(np.rint(image * 65535), samples)
+    np.testing.assert_array_equal(in_dataset(data), image)
+
+
+def test_16_bit_values_are_rounded_and_clipped():
+    image = np.array([[[-1, 2, 0.4 / 65535], [0.6 / 65535, 1 - 0.4 / 65535, 0.5]]])
+    read = images.decode_bytes(images.encode(image, bits=16))
+    np.testing.assert_array_equal(np.rint(read * 65535), [[[0, 65535, 0], [1, 65535, 32768]]])
+
+
+@pytest.mark.parametrize("format", ["jpeg", "webp"])
+def test_16_bits_go_into_a_png_only(tmp_path, format):
+    image = images.from_uint8(picture())
+    with pytest.raises(images.ImageError, match=f"16 bits do not go into a {format} file"):
+        images.write(tmp_path / f"a.{format}", image, bits=16)
+    with pytest.raises(images.ImageError, match="12 bits: give 8 or 16"):
+        images.encode(image, bits=12)
+    assert not os.listdir(tmp_path)
+
+
+# --- texts
+
+TEXTS = {
+    "Title": "Sternennacht über Köln",
+    "Software": "tfstyle",
+    "Größe ~ x": '日本\n\u200d🖼 \t"quoted" {} <x/>',
+    "empty": "",
+}
+WRITABLE = [(".png", 8), (".png", 16), (".jpg", 8), (".webp", 8)]
+
+
+@pytest.mark.parametrize(("suffix", "bits"), WRITABLE)
+def test_texts_come_back_in_order_and_leave_the_picture_alone(tmp_path, suffix, bits):
+    image = images.from_uint8(picture())
+    images.write(tmp_path / f"plain{suffix}", image, bits=bits)
+    images.write(tmp_path / f"a{suffix}", image, bits=bits, text=TEXTS)
+    assert list(images.read_text(tmp_path / f"a{suffix}").items()) == list(TEXTS.items())
+    np.testing.assert_array_equal(
+        images.read(tmp_path / f"a{suffix}"), images.read(tmp_path / f"plain{suffix}")
+    )
+    data = (tmp_path / f"a{suffix}").read_bytes()
+    assert images.to_graph_bytes(data) == data or suffix == ".webp"
+
+
+@pytest.mark.parametrize("format", ["png", "jpeg", "webp"])
+def test_no_text_is_no_metadata(format):
+    image = images.from_uint8(picture())
+    assert images.encode(image, format, text={}) == images.encode(image, format)
+
+
+printable = st.characters(codec="latin-1", exclude_categories=("Cc", "Zs", "Cf"))
+keywords = st.text(printable, min_size=1, max_size=79)
+valid_texts = st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)))
+
+
+@pytest.mark.parametrize(("suffix", "bits"), WRITABLE)
+@settings(max_examples=25)
+@given(text=st.dictionaries(keywords, valid_texts, max_size=4))
+def test_any_text_comes_back(tmp_path_factory, suffix, bits, text):
+    path = tmp_path_factory.getbasetemp() / f"text{suffix}"
+    images.write(path, images.from_uint8(picture(4, 5)), bits=bits, text=text)
+    assert images.read_text(path) == text
+    assert images.read(path).shape == (4, 5, 3)
+
+
+def png_chunks(data):
+    """(name, body) of each, with the checksums tested."""
+    position, found = 8, []
+    while position < len(data):
+        length = int.from_bytes(data[position : position + 4], "big")
+        name, body = data[position + 4 : position + 8], data[position + 8 : position + 8 + length]
+        assert data[position : position + 12 + length] == chunk(name, body)
+        found.append((name, body))
+        position += 12 + length
+    return found
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_chunks_of_a_png_stand_where_the_specification_wants_them(bits):
+    data = images.encode(
+        images.from_uint8(picture()), bits=bits, text={"a é": "ü"}, icc=ADOBE_PROFILE
+    )
+    names = [name for name, _ in png_chunks(data)]
+    assert names[:3] == [b"IHDR", b"iCCP", b"iTXt"]
+    assert names[3] == b"IDAT" and names[-1] == b"IEND"
+    assert dict(png_chunks(data))[b"iTXt"] == b"a \xe9\0\0\0\0\0\xc3\xbc"
+
+
+@pytest.mark.parametrize("format", ["png", "jpeg", "webp"])
+def test_texts_that_no_file_can_hold_are_named(format):
+    image = images.from_uint8(picture())
+    for keyword in ("", "x" * 80, " a", "a ", "a  b", "a\nb", "a\0", "日本", "a\xa0b"):
+        with pytest.raises(images.ImageError, match="text keyword .*: give 1 to 79") as caught:
+            images.encode(image, format, text={keyword: "x"})
+        assert "\n" not in str(caught.value)
+    with pytest.raises(images.ImageError, match="text 'k' holds a zero character"):
+        images.encode(image, format, text={"k": "a\0b"})
+    with pytest.raises(images.ImageError, match="text 'k' is no valid Unicode"):
+        images.encode(image, format, text={"k": "\ud800"})
+
+
+def test_a_text_too_long_for_a_jpeg_is_named():
+    image = images.from_uint8(picture())
+    longest = 65533 - len('{"k": ""}')
+    with Image.open(io.BytesIO(images.encode(image, "jpeg", text={"k": "x" * longest}))) as file:
+        assert len(file.info["comment"]) == 65533
+    with pytest.raises(images.ImageError, match="65534 bytes: a JPEG comment holds 65533"):
+        images.encode(image, "jpeg", text={"k": "x" * (longest + 1)})
+
+
+def test_texts_of_other_programs_are_read(tmp_path):
+    def read_text(data):
+        (tmp_path / "a").write_bytes(data)
+        return images.read_text(tmp_path / "a")
+
+    info = PngImagePlugin.PngInfo()
+    info.add_text("Title", "ä")
+    info.add_text("Long", "long" * 99, zip=True)
+    info.add_itxt("Other", "日本", "ja", "別", zip=True)
+    assert read_text(encoded(picture(), "PNG", pnginfo=info)) == {
+        "Title": "ä",
+        "Long": "long" * 99,
+        "Other": "日本",
+    }
+    late = encoded(picture(), "PNG")
+    late = late[:-12] + chunk(b"tEXt", b"date\0now") + late[-12:]
+    assert read_text(late) == {"date": "now"}
+    for comment in (b"made by hand", b"[1]", b'{"a": 1}', b"[" * 9000, b"1" * 5000):
+        assert read_text(encoded(picture(), "JPEG", comment=comment)) == {
+            "Comment": comment.decode()
+        }
+    assert read_text(encoded(picture(), "JPEG", comment=b"caf\xe9")) == {"Comment": "caf\ufffd"}
+    assert read_text(encoded(picture(), "GIF", comment=b"hello")) == {"Comment": "hello"}
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0x9286] = b"ASCII\0\0\0hello\0"
+    assert read_text(encoded(picture(), "WEBP", exif=exif)) == {"Comment": "hello"}
+    exif.get_ifd(0x8769)[0x9286] = b"JIS\0\0\0\0\0hello"
+    assert read_text(encoded(picture(), "WEBP", exif=exif)) == {}
+
+
+@pytest.mark.parametrize("format", FILE_FORMATS)
+def test_a_file_without_text_or_profile_has_none(tmp_path, format):
+    (tmp_path / "a").write_bytes(encoded(picture(), format))
+    assert images.read_text(tmp_path / "a") == {}
+    assert images.read_icc(tmp_path / "a") is None
+
+
+@pytest.mark.parametrize("reader", [images.read_text, images.read_icc, images.read_mask])
+def test_every_reader_refuses_what_is_no_image(tmp_path, reader):
+    path = tmp_path / "a.png"
+    with pytest.raises(images.ImageError, match="a.png: no such file"):
+        reader(path)
+    path.write_bytes(b"%PDF-1.7")
+    with pytest.raises(images.ImageError, match="a.png: not an image"):
+        reader(path)
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"x" * 40)
+    with pytest.raises(images.ImageError, match="a.png: truncated or damaged PNG file"):
+        reader(path)
+
+
+@pytest.mark.parametrize("reader", [images.read_text, images.read_mask])
+def test_what_decodes_has_the_pixel_limit(tmp_path, reader):
+    path = tmp_path / "a.png"
+    images.write(path, images.from_uint8(picture(20, 30)))
+    reader(path, max_pixels=600)
+    with pytest.raises(images.ImageError, match="30x20 pixels, above the limit of 599"):
+        reader(path, max_pixels=599)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "P"])
+@pytest.mark.parametrize("keyword", ["transparency", "icc_profile", "exif", "gamma", "dpi"])
+def test_keywords_that_pillow_uses_itself_harm_nothing(tmp_path, keyword, mode):
+    path = tmp_path / "a.png"
+    expected = images.decode_bytes(encoded(picture(), "PNG", mode))
+    info = PngImagePlugin.PngInfo()
+    info.add_text(keyword, "x")
+    path.write_bytes(encoded(picture(), "PNG", mode, pnginfo=info))
+    np.testing.assert_array_equal(images.read(path), expected)
+    assert images.read_text(path) == {keyword: "x"}
+    assert images.read_icc(path) is None
+
+
+# --- writing with a photo's profile
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp"])
+def test_a_picture_in_the_profile_of_its_photo_looks_the_same(tmp_path, suffix):
+    photo = tmp_path / "photo.png"
+    photo.write_bytes(encoded(picture() // 2 + 64, "PNG", icc_profile=ADOBE_PROFILE))
+    image = images.read(photo)
+    icc = images.read_icc(photo)
+    assert icc == ADOBE_PROFILE
+    path = tmp_path / f"painted{suffix}"
+    images.write(path, image, 100, icc=icc)
+    assert images.read_icc(path) == ADOBE_PROFILE
+    if suffix == ".png":
+        np.testing.assert_allclose(images.read(path), image, atol=2 / 255)
+    else:
+        images.write(tmp_path / f"plain{suffix}", image, 100)
+        lossy = np.abs(images.read(tmp_path / f"plain{suffix}") - image).mean()
+        assert np.abs(images.read(path) - image).mean() < 1.5 * lossy + 1 / 255
+
+
+def test_saturated_colours_come_back_from_a_profile_as_near_as_8_bits_there_allow():
+    # Where red is nearly 0 in sRGB, one step of the wider profile is several in sRGB's values; so
+    # the comparison is in linear light.
+    image = images.from_uint8(picture())
+    read = images.decode_bytes(images.encode(image, icc=ADOBE_PROFILE))
+    error = np.abs(srgb_linear(read) - srgb_linear(image))
+    # Half a step of each curve at its steepest; the first goes through the matrix.
+    row = np.abs(np.linalg.inv(SRGB) @ ADOBE_RGB).sum(1).max()
+    assert error.max() < 0.5 / 255 * (GAMMA * row + 2.4 / 1.055)
+
+
+def test_the_stored_values_are_those_of_the_profile():
+    data = images.encode(images.from_uint8(picture()), icc=ADOBE_PROFILE)
+    with Image.open(io.BytesIO(data)) as file:
+        assert file.info["icc_profile"] == ADOBE_PROFILE
+        stored = np.asarray(file)
+    xyz = srgb_linear(picture() / 255) @ SRGB.T
+    expected = np.clip(xyz @ np.linalg.inv(ADOBE_RGB).T, 0, 1) ** (1 / GAMMA)
+    assert np.abs(expected - picture() / 255).max() > 20 / 255
+    np.testing.assert_allclose(stored / 255, expected, atol=2 / 255)
+
+
+@pytest.mark.parametrize("format", ["png", "jpeg", "webp"])
+def test_an_srgb_profile_is_carried_and_changes_no_value(format):
+    image = images.from_uint8(picture())
+    made_by_pillow = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    sampled = np.round(srgb_linear(np.linspace(0, 1, 1024)) * 65535)
+    # So near that `read` takes it for sRGB, though it would change some values by one.
+    nearly = rgb_profile(SRGB, np.round(srgb_linear(np.linspace(0, 1, 1024)) ** 1.015 * 65535))
+    for profile in (made_by_pillow, rgb_profile(SRGB, sampled), nearly):
+        data = images.encode(image, format, icc=profile)
+        with Image.open(io.BytesIO(data)) as file:
+            assert file.info["icc_profile"] == profile
+        plain = images.encode(image, format)
+        np.testing.assert_array_equal(images.decode_bytes(data), images.decode_bytes(plain))
+
+
+GREY_PROFILE = icc_profile(b"GRAY", {b"wtpt": xyz_tag(WHITE_D50), b"kTRC": curve_tag([461])})
+FLAT_PROFILE = rgb_profile(np.full((3, 3), 0.3), [563])  # no way back
+
+
+@pytest.mark.parametrize(
+    "profile",
+    [b"", b"junk", ADOBE_PROFILE[:200], bytes(500), GREY_PROFILE, cmyk_profile(), FLAT_PROFILE],
+)
+@pytest.mark.parametrize("format", ["png", "jpeg", "webp"])
+def test_profiles_that_do_not_fit_are_left_out_and_the_picture_stays_srgb(format, profile):
+    image = images.from_uint8(picture())
+    assert images.encode(image, format, icc=profile) == images.encode(image, format)
+
+
+def test_16_bits_stay_srgb_and_say_so(tmp_path):
+    image = np.random.default_rng(0).random((9, 7, 3), np.float32)
+    path = tmp_path / "a.png"
+    images.write(path, image, bits=16, icc=ADOBE_PROFILE)
+    np.testing.assert_allclose(images.read(path), image, atol=0.51 / 65535)
+    profile = ImageCms.ImageCmsProfile(io.BytesIO(images.read_icc(path)))
+    assert "sRGB" in ImageCms.getProfileDescription(profile)
+
+
+def test_the_same_image_gives_the_same_bytes_at_any_time(monkeypatch):
+    image = images.from_uint8(picture())
+    first = images.encode(image, bits=16, icc=ADOBE_PROFILE, text=TEXTS)
+    real = ImageCms.ImageCmsProfile.tobytes
+
+    def a_year_later(profile):  # byte 24: the year
+        data = real(profile)
+        return data[:24] + struct.pack(">H", 1 + int.from_bytes(data[24:26], "big")) + data[26:]
+
+    monkeypatch.setattr(ImageCms.ImageCmsProfile, "tobytes", a_year_later)
+    assert images.encode(image, bits=16, icc=ADOBE_PROFILE, text=TEXTS) == first
+
+
+# --- masks
+
+
+def test_a_mask_is_the_luma_of_the_image(tmp_path):
+    colors = [(255, 255, 255), (0, 0, 0), (255, 0, 0), (0, 255, 0), (0, 0, 255), (90, 90, 90)]
+    (tmp_path / "a").write_bytes(encoded(np.uint8([colors]), "PNG"))
+    mask = images.read_mask(tmp_path / "a")
+    assert mask.dtype == np.float32 and mask.shape == (1, 6)
+    assert mask[0, 0] == 1 and mask[0, 1] == 0
+    np.testing.assert_allclose(mask, [[1, 0, 0.299, 0.587, 0.114, 90 / 255]], atol=HALF)
+
+
+@pytest.mark.parametrize("format", FILE_FORMATS)
+def test_a_black_and_white_mask_keeps_its_size_and_sides_in_every_format(tmp_path, format):
+    array = np.zeros((16, 24), np.uint8)
+    array[:, 8:] = 255
+    (tmp_path / "a").write_bytes(encoded(array, format))
+    np.testing.assert_allclose(images.read_mask(tmp_path / "a"), array / 255, atol=0.02)
+
+
+@pytest.mark.parametrize("depth", [8, 16])
+def test_what_is_transparent_is_outside_the_mask(tmp_path, depth):
+    most = 2**depth - 1
+    samples = np.random.default_rng(0).integers(0, most + 1, (9, 13, 2))
+    (tmp_path / "a").write_bytes(png(samples, GREY_ALPHA, depth))
+    expected = (samples / most).prod(-1)
+    np.testing.assert_allclose(images.read_mask(tmp_path / "a"), expected, atol=HALF)
+
+
+@pytest.mark.parametrize("format", ["PNG", "WEBP", "TIFF", "GIF"])
+def test_a_white_shape_on_nothing_is_a_mask(tmp_path, format):
+    inside = np.zeros((16, 24), bool)
+    inside[4:12, 5:20] = True
+    array = np.full((16, 24, 4), 255, np.uint8) * inside[..., None]
+    options = {"lossless": True} if format == "WEBP" else {}
+    (tmp_path / "a").write_bytes(encoded(np.uint8(array), format, **options))
+    np.testing.assert_array_equal(images.read_mask(tmp_path / "a"), inside)
+    assert images.read(tmp_path / "a").min() == 1  # white on white
+
+
+def test_a_mask_is_turned_as_its_photo_is(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    array = np.zeros((8, 12), np.uint8)
+    array[:, :4] = 255
+    (tmp_path / "a").write_bytes(encoded(array, "PNG", exif=exif))
+    np.testing.assert_array_equal(images.read_mask(tmp_path / "a"), turned(array, 6) / 255)
+
+
+# --- folders
 
 
 def test_list_images_is_recursive_sorted_and_by_suffix(tmp_path):

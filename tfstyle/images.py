@@ -1,7 +1,8 @@
 """Image files, arrays and tensors: the one owner of value ranges, colour spaces and input limits.
 
-An image is float32 RGB in [0, 1], [H, W, 3]; on disk and on the wire it is uint8. Values are sRGB
-as stored (not linear light). Transparency is composited on white in these values, as browsers do.
+An image is float32 RGB in [0, 1], [H, W, 3]; on disk and on the wire it is uint8 (uint16 in a deep
+PNG). Values are sRGB as stored (not linear light). Transparency is composited on white in these
+values, as browsers do.
 
 `read` and `decode_bytes` take every format through Pillow. `decode` is their twin in a TensorFlow
 graph, for tf.data and for serving; it takes JPEG and PNG only. TensorFlow has further decoders, but
@@ -18,11 +19,15 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+import json
+import math
 import os
 import secrets
+import struct
 import threading
 import typing
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +66,11 @@ WRITTEN_SUFFIXES = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "we
 _FLIPPED_LEFT_RIGHT = (2, 3, 6, 7)
 _FLIPPED_UP_DOWN = (3, 4, 7, 8)
 _ORIENTATION_TAG = 0x0112
+_EXIF_IFD_TAG, _USER_COMMENT_TAG = 0x8769, 0x9286
+# EXIF 2.32, 4.6.5: a user comment begins with its character code.
+_ASCII_CODE = b"ASCII\0\0\0"
+_PROFILE_ERRORS = (ImageCms.PyCMSError, OSError, KeyError, TypeError, ValueError)
+_MAX_JPEG_COMMENT = 65533  # bytes; a segment's length is 16 bits and counts itself
 
 
 class ImageError(ValueError):
@@ -83,6 +93,73 @@ def read(path: str | os.PathLike, *, max_pixels: int = MAX_PIXELS) -> np.ndarray
         ImageError: for a missing, unreadable, empty, truncated, foreign or too large file.
     """
     return decode_bytes(read_bytes(path), name=str(path), max_pixels=max_pixels)
+
+
+def read_mask(path: str | os.PathLike, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Reads an image file as a mask: white is inside, black and transparent are outside.
+
+    Args:
+        path: as `read`.
+        max_pixels: larger images are refused before they are decoded.
+
+    Returns:
+        float32 [H, W] in [0, 1], in steps of 1/255: the luma (Rec. 601) of the image as `read`
+        turns and converts it, but with alpha composited on black.
+
+    Raises:
+        ImageError: as `read`.
+    """
+    image = _decode_on(0.0, read_bytes(path), name=str(path), max_pixels=max_pixels)
+    return from_uint8(np.asarray(Image.fromarray(to_uint8(image)).convert("L")))
+
+
+def read_text(path: str | os.PathLike, *, max_pixels: int = MAX_PIXELS) -> dict[str, str]:
+    """The texts that `write` put into a file, and those that other programs left.
+
+    Args:
+        path: as `read`.
+        max_pixels: larger images are refused: the texts of a PNG may stand behind the pixels.
+
+    Returns:
+        {keyword: text}. Of a PNG, all its text chunks. Of a JPEG or GIF the comment, of a WebP the
+        EXIF user comment: the entries of the JSON object that it is, else {"Comment": all of it}.
+        Empty where there is none.
+
+    Raises:
+        ImageError: as `read`.
+    """
+    with _opened(read_bytes(path), str(path), max_pixels) as image:
+        if image.format == "PNG":
+            return {str(keyword): str(text) for keyword, text in image.text.items()}
+        comment = image.info.get("comment", b"")
+        if image.format == "WEBP":
+            comment = image.getexif().get_ifd(_EXIF_IFD_TAG).get(_USER_COMMENT_TAG, b"")
+            comment = comment[len(_ASCII_CODE) :] if comment.startswith(_ASCII_CODE) else b""
+        return _entries(comment.decode("utf-8", "replace").strip(" \0"))
+
+
+def _entries(comment: str) -> dict[str, str]:
+    if not comment:
+        return {}
+    try:
+        entries = json.loads(comment)
+    except (ValueError, RecursionError):
+        entries = None
+    if isinstance(entries, dict) and all(isinstance(text, str) for text in entries.values()):
+        return entries
+    return {"Comment": comment}
+
+
+def read_icc(path: str | os.PathLike) -> bytes | None:
+    """The ICC profile that a file carries, as it is (it may be broken); None where it has none.
+
+    Raises:
+        ImageError: as `read`.
+    """
+    with _opened(read_bytes(path), str(path), max_pixels=math.inf) as image:
+        profile = image.info.get("icc_profile")
+    # A PNG's text of that keyword lands there too.
+    return profile if profile and isinstance(profile, bytes) else None
 
 
 def read_bytes(path: str | os.PathLike) -> bytes:
@@ -108,6 +185,19 @@ def read_bytes(path: str | os.PathLike) -> bytes:
 
 def decode_bytes(data: bytes, *, name: str = "image", max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """As `read`, from the bytes of a file. `name` is what error messages call it."""
+    return _decode_on(1.0, data, name=name, max_pixels=max_pixels)
+
+
+def _decode_on(background: float, data: bytes, *, name: str, max_pixels: int) -> np.ndarray:
+    """As `decode_bytes`, with alpha composited on grey of this value."""
+    with _opened(data, name, max_pixels) as image:
+        image.load()
+        return _turn(_to_srgb(image, data, name, background), _orientation(image))
+
+
+@contextlib.contextmanager
+def _opened(data: bytes, name: str, max_pixels: float) -> Iterator[Image.Image]:
+    """The image in Pillow; whatever fails inside the block becomes an ImageError."""
     kind = _format(data, name)
     # Pillow's parsers meet hostile data with nearly every exception there is (OSError,
     # SyntaxError, struct.error, KeyError, ...), so all of them mean: damaged.
@@ -119,8 +209,7 @@ def decode_bytes(data: bytes, *, name: str = "image", max_pixels: int = MAX_PIXE
                     f"{name}: {width}x{height} pixels, above the limit of {max_pixels}. "
                     "Make it smaller or raise the limit."
                 )
-            image.load()
-            return _turn(_to_srgb(image, data, name), _orientation(image))
+            yield image
     except (ImageError, MemoryError):
         raise
     except Exception as error:
@@ -168,9 +257,12 @@ def _without_pillow_limit() -> Iterator[None]:
                 Image.MAX_IMAGE_PIXELS = _limit_of_pillow
 
 
-def _to_srgb(image: Image.Image, data: bytes, name: str) -> np.ndarray:
+def _to_srgb(image: Image.Image, data: bytes, name: str, background: float) -> np.ndarray:
     if image.mode in ("I", "F"):
         raise ImageError(f"{name}: 32-bit samples. Export it with 8 or 16 bits a channel.")
+    # Pillow files a PNG's texts among what it knows of the image, under their own keywords.
+    if isinstance(image.info.get("transparency"), str):
+        del image.info["transparency"]
     transform = _srgb_transform(image)
     deep = image.mode.startswith("I;16")
     if transform is None:
@@ -179,7 +271,7 @@ def _to_srgb(image: Image.Image, data: bytes, name: str) -> np.ndarray:
         if image.format == "PNG" and data[24] in (2, 4, 16):
             import tensorflow as tf
 
-            return _decode_png(tf.constant(data)).numpy()
+            return _decode_png(tf.constant(data), background).numpy()
         if deep:
             grey = np.asarray(image).astype(np.float32) / np.float32(65535)
             return np.repeat(grey[..., None], 3, axis=-1)
@@ -192,7 +284,7 @@ def _to_srgb(image: Image.Image, data: bytes, name: str) -> np.ndarray:
     if transform is not None:
         image = ImageCms.applyTransform(image.convert(transform.input_mode), transform)
     rgb = from_uint8(np.asarray(image.convert("RGB")))
-    return rgb if alpha is None else rgb * alpha + (1 - alpha)
+    return rgb if alpha is None else rgb * alpha + np.float32(background) * (1 - alpha)
 
 
 def _srgb_transform(image: Image.Image) -> ImageCms.ImageCmsTransform | None:
@@ -205,22 +297,51 @@ def _srgb_transform(image: Image.Image) -> ImageCms.ImageCmsTransform | None:
         grey = image.mode in ("1", "L", "LA") or image.mode.startswith("I;16")
         if (space == "CMYK") != (image.mode == "CMYK") or (space == "GRAY" and not grey):
             return None
-        mode, probe = {
-            "RGB": ("RGB", np.mgrid[0:256:17, 0:256:17, 0:256:17].reshape(3, 16, 256).T),
-            "GRAY": ("L", np.arange(256).reshape(16, 16)),
-            "CMYK": ("CMYK", None),
-        }[space]
+        mode = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}[space]
         transform = ImageCms.buildTransform(profile, ImageCms.createProfile("sRGB"), mode, "RGB")
-        if probe is None:
-            return transform
-        # Most profiles out there are sRGB itself under one of many names. Leaving those alone
-        # saves time, keeps 16 bits, and lets `decode` take the file as it is.
-        before = Image.fromarray(np.ascontiguousarray(probe, dtype=np.uint8))
-        after = np.asarray(ImageCms.applyTransform(before, transform), dtype=int)
-        change = np.abs(after - np.asarray(before.convert("RGB"), dtype=int)).max()
-        return transform if change > 2 else None
-    except (ImageCms.PyCMSError, OSError, KeyError, TypeError, ValueError):
+        return transform if mode == "CMYK" or _changes_colors(transform) else None
+    except _PROFILE_ERRORS:
         return None
+
+
+def _changes_colors(transform: ImageCms.ImageCmsTransform) -> bool:
+    """Whether a transform from RGB or grey to sRGB does more than to round.
+
+    Most profiles out there are sRGB itself under one of many names. Leaving those alone saves time,
+    keeps 16 bits, and lets `decode` take the file as it is.
+    """
+    probe = {
+        "RGB": np.mgrid[0:256:17, 0:256:17, 0:256:17].reshape(3, 16, 256).T,
+        "L": np.arange(256).reshape(16, 16),
+    }[transform.input_mode]
+    before = Image.fromarray(np.ascontiguousarray(probe, dtype=np.uint8))
+    after = np.asarray(ImageCms.applyTransform(before, transform), dtype=int)
+    return np.abs(after - np.asarray(before.convert("RGB"), dtype=int)).max() > 2
+
+
+def _from_srgb(image: Image.Image, icc: bytes) -> tuple[Image.Image, bytes | None]:
+    """The image in the colours of a profile, with it; as it is, with None, where that cannot be."""
+    try:
+        profile, srgb = ImageCms.ImageCmsProfile(io.BytesIO(icc)), ImageCms.createProfile("sRGB")
+        # These fail for profiles that are not RGB.
+        back = ImageCms.buildTransform(profile, srgb, "RGB", "RGB")
+        # What `read` takes as it is must be written as it is.
+        if _changes_colors(back):
+            # The same intent as when it was read, perceptual, so that the two cancel.
+            forth = ImageCms.buildTransform(srgb, profile, "RGB", "RGB")
+            image = ImageCms.applyTransform(image, forth)
+            # Pillow leaves LittleCMS's rewriting of the profile there, and writes it into PNGs.
+            del image.info["icc_profile"]
+        return image, icc
+    except _PROFILE_ERRORS:
+        return image, None
+
+
+def _srgb_profile() -> bytes:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    # Bytes 24 to 35 of the header are the time it was made: the same image shall give the same
+    # bytes.
+    return profile[:24] + struct.pack(">6H", 2000, 1, 1, 0, 0, 0) + profile[36:]
 
 
 def _orientation(image: Image.Image) -> int:
@@ -307,7 +428,7 @@ def _decode(encoded: tf.Tensor, max_pixels: tf.Tensor) -> tf.Tensor:
         return tf.ensure_shape(tf.cond(is_png, png, jpeg), [None, None, 3])
 
 
-def _decode_png(encoded: tf.Tensor) -> tf.Tensor:
+def _decode_png(encoded: tf.Tensor, background: float = 1.0) -> tf.Tensor:
     import tensorflow as tf
 
     # As 16 bits whatever the file holds: 8-bit values v come as 257 v, so the division is exact.
@@ -318,7 +439,7 @@ def _decode_png(encoded: tf.Tensor) -> tf.Tensor:
     depth = tf.cast(depth, tf.float32)
     filled = tf.reduce_all(tf.abs(alpha * 255.0 - (2.0**depth - 1.0)) < 1e-3)
     alpha = tf.where(filled, 1.0, alpha)
-    return rgb * alpha + (1.0 - alpha)
+    return rgb * alpha + background * (1.0 - alpha)
 
 
 def _exif_orientation(encoded: tf.Tensor) -> tf.Tensor:
@@ -499,37 +620,124 @@ def from_uint8_tensor(image: tf.Tensor) -> tf.Tensor:
     return tf.cast(image, tf.float32) / 255.0
 
 
-def encode(image: np.ndarray, format: str = "png", quality: int = 95) -> bytes:
-    """Encodes an image, without metadata; untagged files count as sRGB, which this is.
+def encode(
+    image: np.ndarray,
+    format: str = "png",
+    quality: int = 95,
+    *,
+    bits: int = 8,
+    text: Mapping[str, str] | None = None,
+    icc: bytes | None = None,
+) -> bytes:
+    """Encodes an image; without `text` and `icc`, without metadata: untagged files count as sRGB.
 
     Args:
         image: float [H, W, 3] in [0, 1]; values outside are clipped.
         format: "png", "jpeg" or "webp".
         quality: 1..100, for JPEG (without chroma subsampling) and WebP.
+        bits: of a channel; 16 for PNG only.
+        text: keywords (1 to 79 Latin-1 characters) and texts, which `read_text` gives back: iTXt
+            chunks of a PNG, the comment of a JPEG as a JSON object in UTF-8, the EXIF user comment
+            of a WebP as a JSON object in ASCII.
+        icc: a photo's profile (`read_icc`). The file carries it, and holds the picture in its
+            colours: what lies outside its gamut is lost, and 8 bits of a wide one are coarse for
+            dark and saturated colours. Profiles that are not RGB, or broken, or good for reading
+            only, are left out and the picture stays sRGB. With 16 bits it stays sRGB too, and
+            carries an sRGB profile: LittleCMS has 8 bits in Pillow.
 
     Raises:
-        ImageError: for another format, quality or shape, or a size that the format cannot hold.
+        ImageError: for another format, quality, number of bits or shape, for a keyword or text that
+            cannot be stored, or a size that the format cannot hold.
     """
     if format not in WRITTEN_SUFFIXES.values():
         raise ImageError(f"format {format!r}: give png, jpeg or webp.")
     if not 1 <= quality <= 100:
         raise ImageError(f"quality {quality}: give 1 to 100.")
-    image = _checked(image)
-    # Brush strokes are colour edges, which chroma subsampling would smear.
-    options = {
-        "png": {},
-        "jpeg": {"quality": quality, "subsampling": 0},
-        "webp": {"quality": quality},
-    }
+    if bits not in (8, 16):
+        raise ImageError(f"{bits} bits: give 8 or 16.")
+    if bits == 16 and format != "png":
+        raise ImageError(f"16 bits do not go into a {format} file. Give png, or 8 bits.")
+    image, text = _checked(image), _checked_text(text or {})
+    if bits == 16:
+        data, profile = _encode_16_bits(image), _srgb_profile() if icc else None
+        return _with_chunks(data, _metadata_chunks(text, profile))
+    stored, profile = Image.fromarray(to_uint8(image)), None
+    if icc:
+        stored, profile = _from_srgb(stored, icc)
+    options = {}
+    if format != "png":
+        # Brush strokes are colour edges, which chroma subsampling would smear.
+        options = {"quality": quality} | ({"subsampling": 0} if format == "jpeg" else {})
+        options |= {"icc_profile": profile} if profile else {}
+        options |= _comment(text, format) if text else {}
     file = io.BytesIO()
     try:
-        Image.fromarray(to_uint8(image)).save(file, format, **options[format])
+        stored.save(file, format, **options)
     except (OSError, ValueError) as error:
         height, width, _ = image.shape
         raise ImageError(
             f"{width}x{height} pixels do not go into a {format} file ({error}). Give png."
         ) from error
-    return file.getvalue()
+    data = file.getvalue()
+    return _with_chunks(data, _metadata_chunks(text, profile)) if format == "png" else data
+
+
+def _checked_text(text: Mapping[str, str]) -> dict[str, str]:
+    for keyword, value in text.items():
+        # The rule of PNG, for all formats: what goes into one goes into the others.
+        latin = all(" " <= c <= "~" or "\xa1" <= c <= "\xff" for c in keyword)
+        if not latin or not 1 <= len(keyword) <= 79 or " ".join(keyword.split()) != keyword:
+            raise ImageError(
+                f"text keyword {keyword!r}: give 1 to 79 printable Latin-1 characters, without "
+                "spaces at the ends or one after another."
+            )
+        try:
+            if b"\0" in value.encode():
+                raise ImageError(f"text {keyword!r} holds a zero character. Leave it out.")
+        except UnicodeEncodeError as error:
+            raise ImageError(f"text {keyword!r} is no valid Unicode ({error}).") from error
+    return dict(text)
+
+
+def _comment(text: dict[str, str], format: str) -> dict[str, object]:
+    """Pillow's option that stores the texts."""
+    if format == "webp":
+        exif = Image.Exif()
+        exif.get_ifd(_EXIF_IFD_TAG)[_USER_COMMENT_TAG] = _ASCII_CODE + json.dumps(text).encode()
+        return {"exif": exif}
+    comment = json.dumps(text, ensure_ascii=False).encode()
+    if len(comment) > _MAX_JPEG_COMMENT:
+        raise ImageError(
+            f"text of {len(comment)} bytes: a JPEG comment holds {_MAX_JPEG_COMMENT}. Give png."
+        )
+    return {"comment": comment}
+
+
+def _encode_16_bits(image: np.ndarray) -> bytes:
+    # Pillow has no 16-bit colour.
+    import tensorflow as tf
+
+    stored = np.clip(np.rint(image * np.float32(65535)), 0, 65535).astype(np.uint16)
+    with tf.device("CPU"):
+        return tf.io.encode_png(stored).numpy()
+
+
+def _metadata_chunks(text: dict[str, str], profile: bytes | None) -> list[tuple[bytes, bytes]]:
+    """(name, body) as the PNG specification has them: iCCP is name, method 0, compressed profile;
+    iTXt is keyword, compression 0 and method 0, no language, no translated keyword, text."""
+    chunks = [(b"iCCP", b"ICC profile\0\0" + zlib.compress(profile))] if profile else []
+    for keyword, value in text.items():
+        chunks.append((b"iTXt", keyword.encode("latin-1") + b"\0\0\0\0\0" + value.encode()))
+    return chunks
+
+
+def _with_chunks(png: bytes, chunks: list[tuple[bytes, bytes]]) -> bytes:
+    """The PNG with (name, body) chunks put behind its header chunk, before palette and pixels."""
+    parts = [png[:33]]  # signature 8, IHDR 4 + 4 + 13 + 4
+    for name, body in chunks:
+        checksum = struct.pack(">I", zlib.crc32(name + body))
+        parts += [struct.pack(">I", len(body)), name, body, checksum]
+    return b"".join([*parts, png[33:]])
 
 
 def _checked(image: np.ndarray) -> np.ndarray:
@@ -542,16 +750,25 @@ def _checked(image: np.ndarray) -> np.ndarray:
     return image
 
 
-def write(path: str | os.PathLike, image: np.ndarray, quality: int = 95) -> None:
+def write(
+    path: str | os.PathLike,
+    image: np.ndarray,
+    quality: int = 95,
+    *,
+    bits: int = 8,
+    text: Mapping[str, str] | None = None,
+    icc: bytes | None = None,
+) -> None:
     """Writes an image file whole or not at all.
 
     Args:
         path: .png, .jpg, .jpeg or .webp, in a folder that exists. Replaces an earlier file.
         image: float [H, W, 3] in [0, 1].
-        quality: as `encode`.
+        quality, bits, text, icc: as `encode`.
 
     Raises:
-        ImageError: for another suffix, or when the file cannot be written; nothing is left behind.
+        ImageError: for another suffix, as `encode`, or when the file cannot be written; nothing is
+            left behind.
     """
     path = Path(path)
     format = WRITTEN_SUFFIXES.get(path.suffix.lower())
@@ -562,7 +779,7 @@ def write(path: str | os.PathLike, image: np.ndarray, quality: int = 95) -> None
         )
     if not path.parent.is_dir():
         raise ImageError(f"{path}: no folder {path.parent}. Make it first.")
-    data = encode(image, format, quality)
+    data = encode(image, format, quality, bits=bits, text=text, icc=icc)
     # A plain open instead of tempfile's: it gives the file the permissions of the user's umask.
     temporary = path.parent / f".tfstyle-{secrets.token_hex(8)}.tmp"
     try:
