@@ -14,12 +14,15 @@ import argparse
 import ast
 import contextlib
 import dataclasses
+import functools
+import hashlib
 import importlib.util
 import inspect
 import json
 import math
 import os
 import re
+import signal
 import sys
 import time
 import types
@@ -31,6 +34,11 @@ import tfstyle
 
 _MODEL = "starry_night"
 _STDIN = "standard input"
+# Where a picture's metadata hold how `optimize` made it.
+_SETTINGS = "tfstyle:settings"
+# alpha and beta of Gatys et al. 2016, figure 4: beta is 1000 times alpha there.
+_PAPER_WEIGHTS = {"content_weight": 1.0, "style_weight": 1000.0}
+_REPLACE = "Give CONTENT, --style, --init or --weights to use another file."
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=f"tfstyle {tfstyle.__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_stylize(commands)
+    _add_optimize(commands)
     _add_evaluate(commands)
     _add_models(commands)
     args = parser.parse_args(arguments)
@@ -286,6 +295,555 @@ def _refuse_clashes(jobs):
                 "them into folders of their own."
             )
         taken[place] = source
+
+
+def _add_optimize(commands):
+    presets = _presets()
+    told = "\n".join(
+        f"  {name:<12}{', '.join(f'{key} {_text(value)}' for key, value in preset.items())}"
+        for name, preset in presets.items()
+    )
+    backbones = ", ".join(key.value for key in _constant("features", "BACKBONES").keys)
+    parser = commands.add_parser(
+        "optimize",
+        help="paint one photo in the style of any pictures, in minutes",
+        usage="tfstyle optimize CONTENT --style S [--style S ...] -o OUT [flags]\n"
+        "       tfstyle optimize --again PICTURE -o OUT [flags]",
+        description="Paints a photo in the style of any pictures; needs minutes, but no model.",
+        epilog=f"""\
+Styles:
+  --style a.jpg --style b.jpg:0.5    two of them, a twice as strong as b
+  --style a.jpg:1:sky.png            where the mask sky.png is white; of any size, grey is between
+  --style a.jpg::sky.png:top.png     the same, from the part of a.jpg where top.png is white
+
+More style or more photo: --style_weight 30 or 3. These losses are relative: a weight means the
+same at every size. --alpha and --beta weigh the papers' own losses, which grow with the size.
+
+Backbones: {backbones}; fetched once, or given as --weights, but
+for vgg16, which is bundled.
+Presets (flags that are given still win):
+{told}
+
+Examples:
+  tfstyle optimize photo.jpg --style painting.jpg -o out.png
+  tfstyle optimize photo.jpg --style painting.jpg -o out.png --preset preview
+  tfstyle optimize --again out.png -o large.png --size 1024
+
+Ctrl-C writes the picture so far (exit code 130); a second one ends at once and writes nothing.""",
+    )
+    # So that most flags have one line.
+    parser.formatter_class = functools.partial(parser.formatter_class, max_help_position=27)
+    parser.add_argument("content", nargs="?", metavar="CONTENT", help="the photo")
+    parser.add_argument(
+        "--style",
+        action="append",
+        metavar="FILE[:WEIGHT[:MASK[:STYLE_MASK]]]",
+        help="a picture whose style is wanted; several blend",
+    )
+    parser.add_argument(
+        "-o", "--output", metavar="OUT", required=True, help="the picture: .png, .jpg or .webp"
+    )
+    parser.add_argument(
+        "--preset",
+        metavar="NAME",
+        type=_word({name: name for name in presets}),
+        help=", ".join(presets),
+    )
+    parser.add_argument(
+        "--again", metavar="PICTURE", help="as this OUT was made, but for flags that are given"
+    )
+    groups = {}
+    for title, flags in _knobs().items():
+        groups[title] = parser.add_argument_group(title)
+        for name, (metavar, kind, text) in flags.items():
+            # Without a default: what is given wins over a preset, and a preset over defaults.
+            options = {"default": argparse.SUPPRESS, "help": text}
+            if kind is bool:
+                groups[title].add_argument(f"--{name}", action=_Switch, **options)
+            else:
+                groups[title].add_argument(f"--{name}", metavar=metavar, type=kind, **options)
+    group = groups["files"]
+    group.add_argument(
+        "--save_every",
+        metavar="N",
+        type=_number(int, 1),
+        help="steps; writes OUT.SCALE-STEP, as out.1-0040.png",
+    )
+    group.add_argument("--video", metavar="FILE", help="how it came to be: .mp4, .mkv or .webm")
+    fps = _default("video.Writer.__init__", "fps")
+    group.add_argument(
+        "--video_fps",
+        metavar="N",
+        type=_number(float, 0.01, 1000),
+        default=fps,
+        help=f"frames a second (default {fps})",
+    )
+    group.add_argument("--json", action="store_true", help="print the final figures as JSON")
+    parser.set_defaults(function=_optimize)
+
+
+def _knobs() -> dict[str, dict[str, tuple]]:
+    """{title: {flag: (metavar, type, help)}} of the flags that --again repeats."""
+    whole, positive, least_0 = _number(int, 1), _number(float, 0, above=True), _number(float, 0)
+
+    def word(name, text=""):
+        words = _words("gatys.optimize", name)
+        return "WORD", _word({word: word for word in words}), ", ".join(words) + text
+
+    tiles = {word: word for word in _words("gatys.optimize", "tile")}
+    backbones = {key.value: key.value for key in _constant("features", "BACKBONES").keys}
+    groups = {
+        "size and time": {
+            "size": ("N|own", _word({"own": None}, whole), "longest side; own is the photo's"),
+            "min_size": ("N", whole, "longest side of the coarsest scale"),
+            "scale_factor": ("X", _number(float, 1, above=True), "from one scale to the next"),
+            "steps": ("N", whole, "of the last scale; others get fewer"),
+            "patience": ("N", whole, "stop when N steps bring nothing more"),
+            "content_threshold": ("X", least_0, "stop when the content loss falls to X"),
+            "time_budget": ("SECONDS", positive, "stop in time"),
+        },
+        "what to aim for": {
+            "content_weight": ("X", least_0, "keep the photo"),
+            "style_weight": ("X", least_0, "take the styles on"),
+            "tv_weight": ("X", least_0, "be smooth (total variation)"),
+            "alpha": ("X", least_0, "content weight of the papers (1 beside --beta)"),
+            "beta": ("X", least_0, "style weight of the papers (1000 beside --alpha)"),
+            "style_loss": word("style_loss"),
+            "style_scale": ("X", positive, "above 1 for coarser strokes"),
+            "content_layers": ("NAMES", _layers, "of the backbone: a,b or a:1,b:0.5"),
+            "style_layers": ("NAMES", _layers, "the same; early ones hold fine strokes"),
+            "color": word("color", ": whose"),
+            "init": ("WORD|FILE", str, ", ".join(_inits())),
+        },
+        "how": {
+            "optimizer": word("optimizer"),
+            "learning_rate": ("X", positive, "of adam and adagrad"),
+            "averaging": ("X", _number(float, 0, 1), "of late steps; 0.9 calms adam"),
+            "backbone": ("NAME", _word(backbones), "see below"),
+            "weights": ("FILE", str, "of the backbone, as Keras writes them"),
+            "pooling": word("pooling", " (is smoother)"),
+            "precision": word("precision"),
+            "tile": ("N|WORD", _word(tiles, whole), f"side in pixels, {', '.join(tiles)}"),
+            "jit": (None, bool, "compile with XLA"),
+            "seed": ("N", _number(int, 0), "of noise"),
+        },
+        "files": {
+            "bits": ("8|16", _word({"8": 8, "16": 16}), "of a channel; 16 in .png only"),
+            "quality": ("N", _number(int, 1, 100), "of JPEG and WebP, 1 to 100"),
+        },
+    }
+    defaults = _defaults()
+    for flags in groups.values():
+        for name, (metavar, kind, text) in flags.items():
+            if kind is not bool and defaults.get(name) is not None:
+                flags[name] = metavar, kind, f"{text} (default {_text(defaults[name])})"
+    return groups
+
+
+def _presets() -> dict[str, dict]:
+    return ast.literal_eval(_constant("gatys", "PRESETS"))
+
+
+def _inits() -> tuple[str, ...]:
+    return ast.literal_eval(_constant("gatys", "INITS"))
+
+
+def _defaults() -> dict:
+    """{name: default} of what `_knobs` names, and of `formula`, which --alpha and --beta set."""
+    names = [name for name in _parameters("gatys.optimize") if name != "callback"]
+    found = {name: _default("gatys.optimize", name) for name in names}
+    return found | {name: _default("images.write", name) for name in ("bits", "quality")}
+
+
+def _text(value) -> str:
+    """A value as its flag is given."""
+    if isinstance(value, dict):
+        return ",".join(f"{name}:{weight!r}" for name, weight in value.items())
+    return f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else str(value)
+
+
+def _word(words: dict, other: Callable | None = None) -> Callable:
+    """A type for argparse: one of some words, each for a value, or what another type takes."""
+
+    def parse(text):
+        if text in words:
+            return words[text]
+        if other is None:
+            raise argparse.ArgumentTypeError(f"{text}: give {', '.join(words)}")
+        try:
+            return other(text)
+        except argparse.ArgumentTypeError as error:
+            raise argparse.ArgumentTypeError(f"{error}, or {', '.join(words)}") from None
+
+    return parse
+
+
+def _layers(text: str) -> dict[str, float]:
+    """A type for argparse: a,b or a:1,b:0.5 as {name: weight}."""
+    layers = {}
+    for part in text.split(","):
+        name, colon, weight = part.partition(":")
+        if not name or name in layers:
+            fault = f"{name} twice" if name else "a name is empty"
+            raise argparse.ArgumentTypeError(f"{text}: {fault}; give NAME[:WEIGHT],...")
+        layers[name] = _number(float, 0)(weight) if colon else 1.0
+    return layers
+
+
+def _optimize(args) -> int:
+    # Nothing here needs TensorFlow before all that can be wrong has been looked at.
+    from tfstyle import images
+
+    content, styles, options, digests = _recipe(args)
+    output, clip = _outputs(args, options, list(digests))
+    photo = images.read(content)
+    read = [
+        {
+            "image": images.read(style["path"]),
+            "weight": style["weight"],
+            **{key: style[key] and images.read_mask(style[key]) for key in ("mask", "style_mask")},
+        }
+        for style in styles
+    ]
+    arguments = {key: options[key] for key in options if key not in ("bits", "quality")}
+    if options["init"] not in _inits():
+        arguments["init"] = images.read(options["init"])
+    icc = images.read_icc(content)
+    for path in (output, clip) if clip else (output,):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not os.access(path.parent, os.W_OK):
+            raise ValueError(f"{path}: no permission to write into {path.parent}.")
+    settings = {"content": content, "styles": styles, "options": options, "sha256": digests}
+
+    def write(path, image, figures):
+        text = json.dumps(settings | {"figures": figures})
+        images.write(
+            path,
+            image,
+            quality=options["quality"],
+            bits=options["bits"],
+            text={"Software": f"tfstyle {tfstyle.__version__}", _SETTINGS: text},
+            icc=icc,
+        )
+
+    with contextlib.ExitStack() as stack:
+        watch = _Watch()
+        if args.save_every:
+            watch.others.append(_snapshots(output, args.save_every, write))
+        if clip:
+            from tfstyle import video
+
+            writer = stack.enter_context(video.Writer(clip, fps=args.video_fps))
+            longest = max(photo.shape[:2])
+            scale = (options["size"] or longest) / longest
+            final = tuple(max(1, round(side * scale)) for side in photo.shape[:2])
+            watch.others.append(_frames(writer, args.video_fps, final))
+        from tfstyle import gatys
+
+        try:
+            with watch:
+                result = gatys.optimize(
+                    photo, [gatys.Style(**style) for style in read], callback=watch, **arguments
+                )
+        except gatys.TooLargeError as error:
+            raise ValueError(f"{_line(error)} (--size {max(error.fits)})") from error
+        # "auto" may be another precision on another machine, and so another picture.
+        options["precision"] = result.precision
+        height, width = result.image.shape[:2]
+        figures = {
+            "width": width,
+            "height": height,
+            "seconds": round(result.seconds, 3),
+            "steps": result.steps,
+            "stopped": result.stopped,
+            "precision": result.precision,
+            "losses": result.losses,
+        }
+        write(output, result.image, figures)
+        if clip:
+            writer.add(result.image, seconds=1)
+    if args.json:
+        print(json.dumps({"output": str(output), **figures}, indent=2))
+    else:
+        why = {"steps": "all steps done", "callback": "stopped by Ctrl-C"}
+        print(
+            f"{output} ({width}x{height}, {result.seconds:.1f} s, {result.steps} steps, "
+            f"{why.get(result.stopped, f'stopped by {result.stopped}')}, {_losses(result.losses)})"
+        )
+    return 130 if watch.interrupted else 0
+
+
+def _recipe(args) -> tuple[str, list[dict], dict, dict[str, str]]:
+    """(content, styles, options of `_defaults`, {path of an input: its SHA-256}) out of the flags.
+
+    Raises:
+        ValueError: where something is missing, or an input of --again is not what it was.
+    """
+    names = {name for flags in _knobs().values() for name in flags}
+    given = {name: value for name, value in vars(args).items() if name in names}
+    old = {"content": None, "styles": [], "options": {}, "sha256": {}}
+    if args.again:
+        old = _remembered(args.again)
+    options = _defaults()
+    for layer in (old["options"], _presets().get(args.preset, {}), given):
+        options = _overlaid(options, layer)
+    content = args.content or old["content"]
+    styles = [_style(text) for text in args.style or ()] or old["styles"]
+    if not content or not styles:
+        lacking = "--style" if content else "CONTENT"
+        raise ValueError(
+            f"{lacking} is missing: give it, or --again PICTURE to take an earlier one."
+        )
+    kept = _inputs(
+        None if args.content else old["content"],
+        [] if args.style else old["styles"],
+        {name: value for name, value in old["options"].items() if name not in given},
+    )
+    digests = {}
+    for path in _inputs(content, styles, options):
+        if path in kept and not os.path.isfile(path):
+            raise ValueError(f"{path}: no such file; {args.again} was made from it. {_REPLACE}")
+        with open(path, "rb") as file:
+            digests[path] = hashlib.file_digest(file, "sha256").hexdigest()
+        if path in kept and digests[path] != old["sha256"][path]:
+            raise ValueError(f"{path}: changed since {args.again} was made from it. {_REPLACE}")
+    return content, styles, options, digests
+
+
+def _inputs(content: str | None, styles: list[dict], options: dict) -> list[str]:
+    """The files that a picture is made from."""
+    paths = [content]
+    for style in styles:
+        paths += [style["path"], style["mask"], style["style_mask"]]
+    paths += [options.get("weights"), options.get("init")]
+    return [path for path in paths if path is not None and path not in _inits()]
+
+
+def _overlaid(options: dict, layer: dict) -> dict:
+    """Options with others on top, among which alpha and beta may stand for weights."""
+    paper = layer.keys() & {"alpha", "beta"}
+    ours = layer.keys() & _PAPER_WEIGHTS.keys()
+    if paper and ours:
+        raise ValueError(
+            f"--{min(paper)} and --{min(ours)}: alpha and beta take the place of content_weight "
+            "and style_weight. Give weights of one kind."
+        )
+    kind = "gatys" if paper else "relative" if ours else options["formula"]
+    kind = layer.get("formula", kind)
+    if kind != options["formula"]:
+        # A weight of the other formula means nothing in this one.
+        defaults = _defaults()
+        weights = (
+            _PAPER_WEIGHTS if kind == "gatys" else {name: defaults[name] for name in _PAPER_WEIGHTS}
+        )
+        options = options | {"formula": kind} | weights
+    names = {"alpha": "content_weight", "beta": "style_weight"}
+    return options | {names.get(name, name): value for name, value in layer.items()}
+
+
+def _remembered(picture: str) -> dict:
+    """What `_optimize` noted in a picture. Anyone may have made it: all is checked as flags are."""
+    from tfstyle import images
+
+    text = images.read_text(picture).get(_SETTINGS)
+    if text is None:
+        raise ValueError(
+            f"--again {picture}: no settings in it. Give a picture as tfstyle optimize wrote it; "
+            "most programs that edit or send pictures drop them."
+        )
+    kinds = {name: kind for flags in _knobs().values() for name, (_, kind, _) in flags.items()}
+    kinds["formula"] = _word({word: word for word in _words("gatys.optimize", "formula")})
+    defaults = _defaults()
+
+    def option(name, value):
+        if value is None and (defaults[name] is None or name == "size"):
+            return None
+        if kinds[name] is bool and isinstance(value, bool):
+            return value
+        return kinds[name](_text(value))
+
+    def path(value, *others):
+        if value not in others and not isinstance(value, str):
+            raise TypeError(f"{value} is no path")
+        return value
+
+    try:
+        told = json.loads(text)
+        found = {
+            "content": path(told["content"]),
+            "styles": [
+                {
+                    "path": path(style["path"]),
+                    "weight": _number(float, 0, above=True)(style["weight"]),
+                    "mask": path(style["mask"], None),
+                    "style_mask": path(style["style_mask"], None),
+                }
+                for style in told["styles"]
+            ],
+            "options": {name: option(name, value) for name, value in told["options"].items()},
+        }
+        found["sha256"] = {name: path(told["sha256"][name]) for name in _inputs(**found)}
+        return found
+    except (
+        argparse.ArgumentTypeError,
+        AttributeError,
+        KeyError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ) as error:
+        raise ValueError(
+            f"--again {picture}: its settings are damaged, or of another version of tfstyle "
+            f"({type(error).__name__}: {error})."
+        ) from error
+
+
+def _style(text: str) -> dict:
+    """FILE[:WEIGHT[:MASK[:STYLE_MASK]]], where files may have colons in their names."""
+    path, rest = _leading_file(text)
+    if path is None:
+        raise ValueError(f"--style {text}: no such file. Give FILE[:WEIGHT[:MASK[:STYLE_MASK]]].")
+    weight, _, rest = rest.partition(":")
+    try:
+        weight = _number(float, 0, above=True)(weight or "1")
+    except argparse.ArgumentTypeError as error:
+        raise ValueError(f"--style {text}: weight {error}.") from None
+    mask, style_mask = _leading_file(rest)
+    if mask is None and rest.startswith(":"):
+        style_mask = rest[1:]
+    elif mask is None and rest:
+        raise ValueError(f"--style {text}: mask {rest}: no such file.")
+    if style_mask and not os.path.isfile(style_mask):
+        raise ValueError(f"--style {text}: style mask {style_mask}: no such file.")
+    return {"path": path, "weight": weight, "mask": mask, "style_mask": style_mask or None}
+
+
+def _leading_file(text: str) -> tuple[str | None, str]:
+    """(the longest file's name that a text begins with, what stands behind the colon after it)."""
+    for end in [len(text), *(i for i in reversed(range(len(text))) if text[i] == ":")]:
+        if os.path.isfile(text[:end]):
+            return text[:end], text[end + 1 :]
+    return None, text
+
+
+def _outputs(args, options: dict, inputs: list[str]) -> tuple[Path, Path | None]:
+    """(OUT, video or None), of which neither replaces an input."""
+    from tfstyle import images
+
+    output, clip = Path(args.output), Path(args.video) if args.video else None
+    if output.suffix.lower() not in images.WRITTEN_SUFFIXES:
+        raise ValueError(
+            f"-o {output}: cannot write {output.suffix or 'a file without suffix'}. Give "
+            f"{', '.join(images.WRITTEN_SUFFIXES)}."
+        )
+    if options["bits"] == 16 and output.suffix.lower() != ".png":
+        raise ValueError(f"-o {output}: 16 bits go into .png only. Give that, or --bits 8.")
+    taken = {Path(name).resolve() for name in [*inputs, *([args.again] if args.again else [])]}
+    snapshot = re.compile(rf"{re.escape(output.stem)}\.\d+-\d+{re.escape(output.suffix)}")
+    for path in taken if args.save_every else ():
+        if path.parent == output.parent.resolve() and snapshot.fullmatch(path.name):
+            raise ValueError(
+                f"{path}: an input, which --save_every might replace. Give another -o."
+            )
+    for flag, path in (("-o", output), ("--video", clip)):
+        if path is None:
+            continue
+        if path.resolve() in taken:
+            raise ValueError(f"{path}: an input, which is never replaced. Give another {flag}.")
+        if path.is_dir():
+            raise ValueError(f"{flag} {path}: a folder. Give a file in it.")
+    return output, clip
+
+
+def _snapshots(output: Path, every: int, write: Callable) -> Callable:
+    """A listener of `_Watch` that writes the picture after every so many steps."""
+
+    def listen(progress):
+        if progress.step % every == 0:
+            name = f"{output.stem}.{progress.scale + 1}-{progress.step:04}{output.suffix}"
+            figures = {"scale": progress.scale + 1, "step": progress.step}
+            figures |= {"seconds": round(progress.seconds, 3), "losses": progress.losses}
+            write(output.with_name(name), progress.image, figures)
+
+    return listen
+
+
+def _frames(writer, fps: float, size: tuple[int, int]) -> Callable:
+    """A listener of `_Watch` that films about ten seconds, at the size of the final picture."""
+    from tfstyle import images
+
+    def listen(progress):
+        every = max(1, round(progress.steps * progress.scales / (10 * fps)))
+        if progress.step % every == 0:
+            writer.add(images.resize(progress.image, size))
+
+    return listen
+
+
+class _Watch:
+    """The callback of `gatys.optimize`: a bar for each scale, and what else listens.
+
+    While it is entered, the first Ctrl-C ends the run with the picture so far, and a second one, or
+    one before there is a picture, at once.
+    """
+
+    def __init__(self):
+        self.others: list[Callable] = []
+        self.interrupted = False
+        self._last = self._bar = None
+
+    def __enter__(self):
+        self._previous = signal.getsignal(signal.SIGINT)
+        with contextlib.suppress(ValueError):  # not in the main thread: nothing to install
+            signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def __exit__(self, kind, *_):
+        with contextlib.suppress(ValueError):
+            signal.signal(signal.SIGINT, self._previous)
+        self._end_scale(completed=kind is None)
+
+    def _note(self, *_):
+        if self.interrupted or self._last is None:
+            raise KeyboardInterrupt
+        self.interrupted = True
+        # Not print: a signal may come while something else prints.
+        with contextlib.suppress(OSError):
+            os.write(2, b"\ntfstyle: writing the picture so far; Ctrl-C again writes nothing\n")
+
+    def __call__(self, progress) -> bool:
+        import tqdm
+
+        if self._last is None or progress.scale != self._last.scale:
+            self._end_scale()
+            self._bar = tqdm.tqdm(
+                desc=_scale(progress), total=progress.steps, unit="step", disable=None
+            )
+        self._bar.set_postfix_str(_losses(progress.losses), refresh=False)
+        self._bar.update(progress.step - self._bar.n)
+        self._last = progress
+        for listen in self.others:
+            listen(progress)
+        return self.interrupted
+
+    def _end_scale(self, completed: bool = True):
+        if self._bar is None:
+            return
+        last, silent = self._last, self._bar.disable
+        self._bar.close()
+        self._bar = None
+        if silent and completed:
+            told = f"{last.step} of {last.steps} steps, {last.seconds:.1f} s"
+            _complain("tfstyle", f"{_scale(last)}: {told}, {_losses(last.losses)}")
+
+
+def _scale(progress) -> str:
+    height, width = progress.size
+    return f"{width}x{height} ({progress.scale + 1}/{progress.scales})"
+
+
+def _losses(losses: dict[str, float]) -> str:
+    return f"content {losses['content']:.4g}, style {losses['style']:.4g}"
 
 
 def _add_evaluate(commands):
@@ -556,36 +1114,78 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2)
 
 
-def _number(kind: type, low: float, high: float = math.inf) -> Callable:
-    """A type for argparse: a number from `low` to `high`."""
+def _number(kind: type, low: float, high: float = math.inf, *, above: bool = False) -> Callable:
+    """A type for argparse: a finite number from `low`, or above it, to `high`."""
 
     def parse(text):
-        with contextlib.suppress(ValueError):
-            if low <= (value := kind(text)) <= high:
+        with contextlib.suppress(ValueError, OverflowError):
+            value = kind(text)
+            if low <= value <= high and math.isfinite(value) and not (above and value == low):
                 return value
         kinds = {int: "a whole number", float: "a number"}
-        bounds = f"of at least {low}" if high == math.inf else f"from {low} to {high}"
+        least = f"above {low}" if above else f"of at least {low}"
+        bounds = least if high == math.inf else f"from {low} to {high}"
         raise argparse.ArgumentTypeError(f"{text}: give {kinds[kind]} {bounds}")
 
     return parse
 
 
-def _default(path: str, parameter: str):
-    """The default of a library function's parameter, read from its source.
+def _choice(choices: Sequence[str]) -> Callable:
+    """A type for argparse: one of some words."""
 
-    So that it stands in one place, and --help need not wait for TensorFlow.
-    """
+    def parse(text):
+        if text not in choices:
+            raise argparse.ArgumentTypeError(f"{text}: give {', '.join(choices)}")
+        return text
+
+    return parse
+
+
+# Names, defaults and words that the library defines are read from its source: so that they stand in
+# one place, and --help need not wait for TensorFlow.
+
+
+@functools.cache
+def _source(module: str) -> ast.Module:
+    name = f"tfstyle.{module}"
+    return ast.parse(importlib.util.find_spec(name).loader.get_source(name))
+
+
+def _constant(module: str, name: str) -> ast.expr:
+    """What a module of the library assigns to a name."""
+    for node in _source(module).body:
+        if isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            if name in [getattr(target, "id", None) for target in targets]:
+                return node.value
+    raise KeyError(f"{module}.{name}")
+
+
+def _parameters(path: str) -> dict[str, tuple[ast.arg, ast.expr]]:
+    """{name: (parameter, default)} of a library function's parameters that have one."""
     module, *names = path.split(".")
-    loader = importlib.util.find_spec(f"tfstyle.{module}").loader
-    node = ast.parse(loader.get_source(f"tfstyle.{module}"))
+    node = _source(module)
     for name in names:
         node = next(child for child in node.body if getattr(child, "name", None) == name)
     positional = node.args.posonlyargs + node.args.args
     positional = positional[len(positional) - len(node.args.defaults) :]
     parameters = [*positional, *node.args.kwonlyargs]
     defaults = [*node.args.defaults, *node.args.kw_defaults]
-    found = {p.arg: value for p, value in zip(parameters, defaults, strict=True)}
-    return ast.literal_eval(found[parameter])
+    return {p.arg: (p, value) for p, value in zip(parameters, defaults, strict=True) if value}
+
+
+def _default(path: str, parameter: str):
+    """The default of a library function's parameter."""
+    return ast.literal_eval(_parameters(path)[parameter][1])
+
+
+def _words(path: str, parameter: str) -> list[str]:
+    """The words that a library function's parameter takes, out of its annotation's Literal."""
+    for node in ast.walk(_parameters(path)[parameter][0].annotation):
+        if isinstance(node, ast.Subscript) and getattr(node.value, "id", None) == "Literal":
+            words = ast.literal_eval(node.slice)
+            return list(words) if isinstance(words, tuple) else [words]
+    raise KeyError(f"{path}: {parameter}")
 
 
 def _documented(subject) -> dict[str, str]:
