@@ -5,6 +5,7 @@ import math
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tfstyle import color, features, gatys, images, losses, machine, samples
 
@@ -205,7 +206,8 @@ def test_a_callback_that_says_true_gets_the_picture_so_far_in_the_final_size(con
 def test_averaging_gives_the_mean_of_the_pictures_with_decaying_weights(content, swirls):
     watched = Watched()
     options = {"optimizer": "adam", "steps": 5, "min_size": 64}
-    result = optimize(content, [swirls], averaging=0.5, callback=watched, **options)
+    optimize(content, [swirls], callback=watched, **options)
+    result = optimize(content, [swirls], averaging=0.5, **options)
     pictures = [progress.image for progress in watched.seen]
     weights = np.array([0.5**4, 0.5**3, 0.5**2, 0.5, 1.0])
     expected = np.tensordot(weights / weights.sum(), np.stack(pictures), 1)
@@ -213,7 +215,9 @@ def test_averaging_gives_the_mean_of_the_pictures_with_decaying_weights(content,
 
 
 def test_the_photos_colours_can_be_kept(content, swirls):
-    picture = optimize(content, [swirls], color="content").image
+    watched = Watched()
+    picture = optimize(content, [swirls], color="content", callback=watched).image
+    np.testing.assert_allclose(watched.seen[-1].image, picture, atol=1e-6)
     plain = optimize(content, [swirls]).image
     kept = color.keep_color(plain, content)
     np.testing.assert_allclose(picture, kept, atol=1e-6)
@@ -249,6 +253,11 @@ def test_the_style_scale_sizes_the_style_image(content, swirls, scale, expected)
 def test_a_small_style_image_is_not_enlarged_unasked(swirls):
     (region,) = gatys._regions([gatys.Style(swirls)], (480, 640), 1.0)
     assert max(region.style.shape[:2]) == 64
+
+
+def test_styles_of_every_aspect_are_taken(content):
+    long = np.zeros((8, 400, 3), np.float32)
+    assert optimize(content, [long], steps=1).image.shape == content.shape
 
 
 def test_more_style_weight_is_more_style(tiny_extractor, content, swirls):
@@ -393,3 +402,12 @@ def test_a_tiny_photo_is_enlarged_first(swirls):
 def test_a_photo_that_is_too_narrow_is_refused_by_its_size(swirls):
     with pytest.raises(ValueError, match="a picture of 64x6 pixels: .* at least 16"):
         optimize(np.zeros((10, 100, 3)), [swirls])
+
+
+def test_memory_that_runs_out_on_the_way_is_said_plainly(content, swirls, monkeypatch):
+    def exhausted(*_):
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+
+    monkeypatch.setattr(gatys.Objective, "_whole", exhausted)
+    with pytest.raises(MemoryError, match="OOM when allocating"):
+        optimize(content, [swirls])

@@ -28,9 +28,9 @@ PRESETS = {
     # Finer content and finer strokes: a face is a few dozen pixels, and a stroke as large as an eye
     # unmakes it.
     "portrait": {
-        "content_layers": {"block3_conv3": 1.0, "block4_conv2": 1.0},
+        "content_layers": {"block2_conv2": 1.0, "block4_conv2": 1.0},
         "style_scale": 0.6,
-        "style_weight": 15.0,
+        "style_weight": 8.0,
     },
     "preview": {"size": 384, "min_size": 128, "steps": 30},
 }
@@ -89,7 +89,8 @@ class Progress:
         step, steps: from 1, within this scale, and the most there will be.
         losses: {name: loss}, unweighted: "content", "style", "tv", and by layer
             ("style/block1_conv1"); "total" is the weighted sum.
-        image: the picture so far, float32 [height, width, 3] in [0, 1].
+        image: the picture so far, float32 [height, width, 3] in [0, 1]: what the result would be,
+            at this scale's size.
         seconds: since the beginning.
     """
 
@@ -296,13 +297,16 @@ def optimize(
             content_threshold=content_threshold if last else None,
             deadline=clock.deadline(here, sizes[scale:]),
             averaging=averaging,
+            finish=functools.partial(colors.keep_color, content=small)
+            if color == "content"
+            else lambda image: image,
             callback=callback,
             clock=clock,
         )
         image, state = walk.run(image, optimizer, learning_rate, state)
         total_steps += walk.step
         found, stopped = walk.losses, walk.stopped
-        if stopped in ("callback",) or clock.over():
+        if stopped == "callback" or clock.over():
             break
     if image.shape[:2] != content.shape[:2]:
         image = images.resize(image, content.shape[:2])
@@ -350,13 +354,15 @@ class _Walk:
         content_threshold,
         deadline,
         averaging,
+        finish,
         callback,
         clock,
     ):
         self._judge, self._targets, self._tile = judge, targets, tile
         self._scale, self._steps, self._patience = scale, steps, patience
         self._threshold, self._deadline = content_threshold, deadline
-        self._averaging, self._callback, self._clock = averaging, callback, clock
+        self._averaging, self._finish = averaging, finish
+        self._callback, self._clock = callback, clock
         self.step, self.stopped, self.losses = 0, "steps", {}
         self._latest, self._average, self._share = {}, None, 0.0
         self._lowest, self._since, self._highest = math.inf, 0, 0.0
@@ -371,7 +377,10 @@ class _Walk:
                 self.stopped = "no improvement"
         else:
             image, solver = self._descend(image, optimizer, learning_rate, state)
-        return (image if self._average is None else self._average / self._share), solver
+        return self._so_far(image), solver
+
+    def _so_far(self, image):
+        return image if self._average is None else self._average / self._share
 
     def _evaluate(self, image):
         self._latest, gradient = self._judge(image, self._targets, tile=self._tile)
@@ -418,9 +427,12 @@ class _Walk:
 
     def _is_last(self, image, now) -> bool:
         scale, scales, size = self._scale
-        stop = self._callback and self._callback(
-            Progress(scale, scales, size, self.step, self._steps, self.losses, image, now)
-        )
+        stop = False
+        if self._callback:
+            picture = self._finish(self._so_far(image))
+            stop = self._callback(
+                Progress(scale, scales, size, self.step, self._steps, self.losses, picture, now)
+            )
         if stop:
             self.stopped = "callback"
         elif self._deadline is not None and now + self._longest_step > self._deadline:
@@ -494,7 +506,8 @@ def _regions(styles, size, style_scale) -> list[Region]:
     for style in styles:
         own = max(style.image.shape[:2])
         side = round(min(max(size) * style_scale, own * max(1.0, style_scale)))
-        there = _scaled(style.image.shape[:2], max(side, _MIN_SIDE))
+        shape = style.image.shape[:2]
+        there = _scaled(shape, max(side, _MIN_SHORT_SIDE * max(shape) / min(shape)))
         regions.append(
             Region(
                 style=images.resize(style.image, there),

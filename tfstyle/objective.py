@@ -170,6 +170,7 @@ class Objective:
 
         Raises:
             ValueError: for an image of another size.
+            MemoryError: where the memory runs out.
         """
         if image.shape[:2] != tuple(targets.size):
             raise ValueError(
@@ -208,7 +209,10 @@ class Objective:
             self._graphs[key] = tf.function(
                 function, input_signature=signature, autograph=False, jit_compile=self._jit or None
             )
-        return self._graphs[key](*arguments)
+        try:
+            return self._graphs[key](*arguments)
+        except tf.errors.ResourceExhaustedError as error:
+            raise MemoryError(error.message) from error
 
     # What follows runs inside tf.function: extractor and arithmetic, no Python values of tensors.
 
