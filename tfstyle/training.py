@@ -1,7 +1,6 @@
 """The training loop: strategy, checkpoints, resume, schedules, progress, logging."""
 
 import contextlib
-import ctypes
 import dataclasses
 import json
 import math
@@ -17,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from tfstyle import images
+from tfstyle import images, machine
 
 
 class TrainingError(RuntimeError):
@@ -70,9 +69,6 @@ class Options:
                 raise ValueError(f"{field} {getattr(self, field)}: must be at least 1")
 
 
-# From glibc's malloc.h.
-_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -2, -4, -8
-
 # Options that may differ between a run and its continuation. Other steps stretch the schedule.
 _MAY_CHANGE = frozenset(
     ("steps", "resume", "checkpoint_every", "keep", "log_every", "sample_every", "runs", "dry_run")
@@ -85,7 +81,7 @@ def prepare(options: Options) -> tf.distribute.Strategy:
     On CPUs runs are reproducible bit for bit for one thread count. On a GPU determinism would cost
     much speed, and XLA does not offer it: there runs agree but for rounding.
     """
-    _keep_freed_memory()
+    machine.keep_freed_memory()
     keras.utils.set_random_seed(options.seed)
     keras.config.set_dtype_policy(options.precision)
     # XLA refuses the gradient of max-pooling where determinism is asked for.
@@ -94,21 +90,6 @@ def prepare(options: Options) -> tf.distribute.Strategy:
     if options.strategy == "mirrored":
         return tf.distribute.MirroredStrategy()
     return tf.distribute.get_strategy()
-
-
-def _keep_freed_memory():
-    """Tells glibc to keep large freed blocks instead of giving them back to the system.
-
-    A step on the CPU allocates and frees hundreds of large tensors; mapping them anew each time
-    took a third of the step's processor time (system time 9.6 s against 1.8 s in 25 steps at
-    256 px). Nothing happens where the C library has no mallopt.
-    """
-    with contextlib.suppress(OSError, AttributeError):
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(_M_ARENA_MAX, 1)
-        mallopt(_M_MMAP_MAX, 0)
-        mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
-        mallopt(_M_TOP_PAD, 2**28)
 
 
 def cosine_schedule(
