@@ -103,7 +103,7 @@ def test_scales_go_from_coarse_to_fine_and_end_at_the_size_asked_for(content, sw
         assert progress.image.shape == (*progress.size, 3)
         assert 1 <= progress.step <= progress.steps
         assert progress.scales == 3 and sizes[progress.scale] == progress.size
-    assert [p.steps for p in watched.seen if p.step == 1] == [3, 3, 5]
+    assert [p.steps for p in watched.seen if p.step == 1] == [60, 20, 5]
     seconds = [progress.seconds for progress in watched.seen]
     assert seconds == sorted(seconds)
 
@@ -135,8 +135,8 @@ def test_the_state_of_the_optimizer_reaches_the_next_scale(content, swirls, opti
     if optimizer == "lbfgs":
         assert carried[0].pairs[0][0].shape == (48, 64, 3)
     else:
-        # 4 steps at the coarse scale, 6 at the fine one.
-        assert int(carried[0].iterations) == 10
+        # 24 steps at the coarse scale, which has a quarter of the pixels, and 6 at the fine one.
+        assert int(carried[0].iterations) == 30
 
 
 def test_two_styles_end_between_the_two_single_ones(tiny_extractor, content, swirls, mosaic):

@@ -181,7 +181,8 @@ def optimize(
             the photo's.
         min_size: longest side of the coarsest scale is at least this many pixels.
         scale_factor: from scale to scale, above 1.
-        steps: evaluations of the loss at the last scale, at most; 60 % of it at the coarser ones.
+        steps: evaluations of the loss at the last scale, at most. A coarser one takes no longer
+            than the last, and at most 60 of them, or 60 % of `steps` where that is more.
         optimizer: "lbfgs" needs the fewest steps.
         learning_rate: of adam (0.03 by default) and adagrad (0.1), in units of the range [0, 1].
         init: start from the "content"; from "uniform" or "normal" noise; from noise with the
@@ -292,7 +293,7 @@ def optimize(
             targets=targets,
             tile=tile,
             scale=(scale, len(sizes), here),
-            steps=steps if last else max(1, round(0.6 * steps)),
+            steps=_steps(steps, here, content.shape[:2]),
             patience=patience,
             content_threshold=content_threshold if last else None,
             deadline=clock.deadline(here, sizes[scale:]),
@@ -535,6 +536,14 @@ def _sizes(size, min_size, factor) -> list[tuple[int, int]]:
         sizes.append(_scaled(size, round(longest)))
         longest /= factor
     return sizes[::-1]
+
+
+def _steps(steps, here, final) -> int:
+    """Steps of a scale. Coarse ones are cheap, and fine ones cannot do their work."""
+    if here == final:
+        return steps
+    no_longer = steps * math.prod(final) / math.prod(here)
+    return round(max(0.6 * steps, min(60, no_longer)))
 
 
 def _final_size(size, longest) -> tuple[int, int]:
