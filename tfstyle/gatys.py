@@ -140,7 +140,7 @@ def optimize(
     style_loss: Literal["gram", "wasserstein"] = "gram",
     formula: Literal["relative", "gatys"] = "relative",
     size: int | None = 512,
-    min_size: int = 256,
+    min_size: int = 192,
     scale_factor: float = 2.0,
     steps: int = 100,
     optimizer: Literal["lbfgs", "adam", "adagrad"] = "lbfgs",
