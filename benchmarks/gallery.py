@@ -3,7 +3,7 @@
     python benchmarks/gallery.py [--only=color,masks] [--out=docs/gatys]
 
 Each row of a sheet differs from the defaults in what its caption says. Photos and styles are those
-of the package. A sheet takes about a minute on two cores.
+of the package. A sheet takes a minute or two on two cores.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from tfstyle import gatys, images, samples
 
-SIZE, STEPS, CAPTION = 384, 80, 26
+SIZE, STEPS, CAPTION = 384, 40, 26
 
 
 def left_half(shape):
