@@ -75,7 +75,7 @@ def sheets():
         ],
         "tv_weight": [
             (f"--tv_weight {weight}", coffee, [swirls], {"tv_weight": weight})
-            for weight in (0, 3, 30)
+            for weight in (0, 30, 300)
         ],
         "portrait": [
             ("photo", astronaut, None, {}),

@@ -25,14 +25,15 @@ from tfstyle.objective import Objective, Region
 
 # Values that `optimize` takes in place of its defaults; any of them can still be given.
 PRESETS = {
-    # Finer content and finer strokes: a face is a few dozen pixels, and a stroke as large as an eye
-    # unmakes it.
+    # Finer content and finer strokes, at the finest scale only: a face is a few dozen pixels, and a
+    # stroke as large as an eye unmakes it.
     "portrait": {
         "content_layers": {"block2_conv2": 1.0, "block4_conv2": 1.0},
         "style_scale": 0.6,
-        "style_weight": 8.0,
+        "style_weight": 6.0,
+        "min_size": 512,
     },
-    "preview": {"size": 384, "min_size": 128, "steps": 30},
+    "preview": {"size": 384, "min_size": 192, "steps": 10},
 }
 
 OPTIMIZERS = ("lbfgs", "adam", "adagrad")
@@ -41,6 +42,14 @@ INITS = ("content", "uniform", "normal", "style")
 # Learning rates for pixels in [0, 1]. Adam's is crowsonkb's style-transfer-pytorch's (0.02), a
 # little larger since this runs fewer steps.
 _LEARNING_RATES = {"adam": 0.03, "adagrad": 0.1}
+# The gradient of a mean over pixels is some 1e-6 for each: Keras' constants, which keep these
+# optimizers from dividing by 0, would outweigh it.
+_OPTIMIZERS = {
+    "adam": functools.partial(keras.optimizers.Adam, epsilon=1e-12),
+    "adagrad": functools.partial(
+        keras.optimizers.Adagrad, initial_accumulator_value=1e-14, epsilon=1e-14
+    ),
+}
 # Below it the deepest layer has no positions left, or hardly any.
 _MIN_SHORT_SIDE, _MIN_SIDE = 16, 32
 # Sides of tiles that are tried, largest first: halves of a surrounding's cost each.
@@ -389,8 +398,7 @@ class _Walk:
 
     def _descend(self, image, optimizer, learning_rate, state):
         variable = keras.Variable(image)
-        kind = {"adam": keras.optimizers.Adam, "adagrad": keras.optimizers.Adagrad}[optimizer]
-        solver = kind(learning_rate or _LEARNING_RATES[optimizer])
+        solver = _OPTIMIZERS[optimizer](learning_rate or _LEARNING_RATES[optimizer])
         solver.build([variable])
         if state is not None:
             _carry_over(state, solver, image.shape[:2])
