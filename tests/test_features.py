@@ -123,6 +123,63 @@ def test_blocks_halve_the_size_rounded_down(extractor, size):
         assert values.shape[1:3] == tuple(side >> halvings for side in size)
 
 
+# AlexNet, for LPIPS.
+
+
+def correlate(x, kernel, bias, stride, padding):
+    """A convolution with ReLU in NumPy: [H, W, C] -> [h, w, D]."""
+    x = np.pad(x, ((padding, padding), (padding, padding), (0, 0)))
+    windows = np.lib.stride_tricks.sliding_window_view(x, kernel.shape[:2], axis=(0, 1))
+    result = np.einsum("yxcij,ijcd->yxd", windows[::stride, ::stride], kernel, optimize=True)
+    return np.maximum(result + bias, 0)
+
+
+def pool(x):
+    windows = np.lib.stride_tricks.sliding_window_view(x, (3, 3), axis=(0, 1))
+    return windows[::2, ::2].max(axis=(-2, -1))
+
+
+def test_alexnet_equals_its_definition(two_photos):
+    with np.load(Path(features.__file__).parent / "assets" / "alexnet_lpips.npz") as stored:
+        parameters = [
+            [stored[f"conv{i}/{part}"].astype("float64") for part in ("kernel", "bias")]
+            for i in range(1, 6)
+        ]
+    photo = two_photos[0].astype("float64")
+    x = ((2 * photo - 1) - (-0.030, -0.088, -0.188)) / (0.458, 0.448, 0.450)
+    expected = []
+    for layer, (stride, padding) in enumerate([(4, 2), (1, 2), (1, 1), (1, 1), (1, 1)]):
+        x = pool(x) if layer in (1, 2) else x
+        x = correlate(x, *parameters[layer], stride, padding)
+        expected.append(x)
+    found = features.alexnet()(two_photos[:1])
+    assert tuple(found) == features.ALEXNET_LAYERS
+    for values, by_hand in zip(found.values(), expected, strict=True):
+        assert values.dtype == "float32"
+        np.testing.assert_allclose(values[0], by_hand, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(("size", "deepest"), [((31, 31), (1, 1)), ((64, 40), (3, 1))])
+def test_alexnet_takes_every_size_from_31_pixels(size, deepest):
+    image = np.zeros((2, *size, 3), "float32")
+    assert features.alexnet(["conv5"])(image)["conv5"].shape == (2, *deepest, 256)
+
+
+def test_alexnet_builds_only_the_depth_asked_for_and_names_unknown_layers():
+    shallow = features.alexnet(["conv2"])
+    assert [layer.name for layer in shallow.layers][-2:] == ["conv2", "conv2_features"]
+    assert not shallow.trainable_variables
+    with pytest.raises(ValueError, match=r"conv6 unknown\. Choose from conv1, .*conv5"):
+        features.alexnet(["conv6"])
+
+
+def test_alexnet_in_bfloat16_gives_float32_features_that_agree(two_photos):
+    half = features.alexnet(["conv5"], dtype="mixed_bfloat16")(two_photos)["conv5"]
+    full = features.alexnet(["conv5"])(two_photos)["conv5"]
+    assert half.dtype == "float32"
+    assert 0 < np.linalg.norm(half - full) < 0.05 * np.linalg.norm(full)
+
+
 # Networks of keras.applications, whole, with random weights.
 
 APPLICATIONS = {

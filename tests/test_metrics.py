@@ -1,6 +1,9 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tfstyle import features, images, metrics, samples
 
@@ -173,3 +176,416 @@ def test_evaluate_all_gives_the_mean_over_photos(tmp_path, photo, style, tiny_ex
     for name in ("style_distance", "relative_style_distance", "content_distance"):
         expected = np.mean([getattr(score, name) for score in scores])
         np.testing.assert_allclose(means[name], expected, rtol=1e-4)
+
+
+# Kernel inception distance
+
+
+def squared_mmd(x, y):
+    """Binkowski et al. 2018, equation 4, one pair of rows at a time."""
+
+    def kernel(a, b):
+        return (sum(p * q for p, q in zip(a, b, strict=True)) / len(a) + 1) ** 3
+
+    m, n = len(x), len(y)
+    of_x = sum(kernel(x[i], x[j]) for i in range(m) for j in range(m) if i != j)
+    of_y = sum(kernel(y[i], y[j]) for i in range(n) for j in range(n) if i != j)
+    across = sum(kernel(a, b) for a in x for b in y)
+    return of_x / (m * (m - 1)) + of_y / (n * (n - 1)) - 2 * across / (m * n)
+
+
+def test_kid_equals_that_of_torchmetrics():
+    i, j = np.mgrid[:12, :7]
+    x, y = np.sin(1.7 * i + 0.9 * j * j), np.cos(0.6 * i * j + 0.3 * i) + 0.25
+    # torchmetrics 1.9.0, image.kid.poly_mmd(x, y) and (2 * x, 2 * y).
+    for scale, expected in ((1, 0.11013069620676452), (2, 2.534044095722315)):
+        mean, deviation = metrics.kid(scale * x, scale * y, subset_size=12, subsets=1)
+        assert mean == pytest.approx(expected, rel=1e-12)
+        assert deviation == 0
+
+
+@given(st.integers(2, 6), st.integers(1, 5), st.integers(0, 99))
+def test_kid_of_whole_sets_equals_its_double_sum_in_any_order(rows, width, seed):
+    rng = np.random.default_rng(seed)
+    x, y = rng.normal(size=(rows, width)), rng.normal(0.5, 2, size=(rows, width))
+    mean, deviation = metrics.kid(x, y, subset_size=rows, subsets=3, seed=seed)
+    expected = squared_mmd(x, y)
+    np.testing.assert_allclose(mean, expected, rtol=1e-9, atol=1e-9)
+    assert deviation == pytest.approx(0, abs=1e-9)
+    swapped, _ = metrics.kid(y[rng.permutation(rows)], x[::-1], subset_size=rows, subsets=1)
+    np.testing.assert_allclose(swapped, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_kid_of_sets_of_one_point_each_is_a_closed_form_for_every_subset():
+    x, y = np.tile([1.0, 2.0], (9, 1)), np.tile([0.0, -1.0], (5, 1))
+    # k(x, x) = (5 / 2 + 1)^3, k(y, y) = (1 / 2 + 1)^3, k(x, y) = (-2 / 2 + 1)^3
+    for subset_size in (2, 3, 5):
+        mean, deviation = metrics.kid(x, y, subset_size=subset_size)
+        assert mean == pytest.approx(3.5**3 + 1.5**3, rel=1e-12)
+        assert deviation == pytest.approx(0, abs=1e-12)
+
+
+def test_kid_of_a_set_split_in_two_is_0_within_its_deviation_and_that_of_a_shifted_one_is_not(rng):
+    everything = rng.normal(size=(400, 16))
+    x, y = everything[::2], everything[1::2]
+    mean, deviation = metrics.kid(x, y, subset_size=50)
+    assert abs(mean) < deviation < 0.1
+    shifted, deviation = metrics.kid(x, y + 1, subset_size=50)
+    assert shifted > 5 * deviation
+
+
+def test_kid_has_no_bias_from_the_size_of_subsets_but_larger_ones_vary_less(rng):
+    x, y = rng.normal(size=(300, 8)), rng.normal(0.7, 1, size=(200, 8))
+    (small, wide), (large, narrow) = (
+        metrics.kid(x, y, subset_size=size, subsets=400) for size in (5, 60)
+    )
+    assert abs(small - large) < 3 * wide / np.sqrt(400)
+    assert narrow < wide / 2
+
+
+def test_kid_draws_the_same_subsets_for_the_same_seed(rng):
+    x, y = rng.normal(size=(2, 30, 4))
+    one, same, other = (metrics.kid(x, y, subset_size=9, seed=seed) for seed in (1, 1, 2))
+    assert one == same != other
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "options", "message"),
+    [
+        ((9, 4), (7, 4), {"subset_size": 8}, "subset_size 8 of sets of 9 and 7: give 2 to 7"),
+        ((9, 4), (7, 4), {"subset_size": 1}, "subset_size 1 .*give 2 to 7"),
+        ((1, 4), (7, 4), {"subset_size": 2}, "sets of 1 and 7: give sets of at least 2"),
+        ((9, 4), (7, 5), {"subset_size": 5}, r"\(9, 4\) and \(7, 5\)"),
+        ((9, 4), (7,), {"subset_size": 5}, r"\(7,\): give \[N, d\]"),
+        ((9, 4), (7, 4), {"subset_size": 5, "subsets": 0}, "subsets 0: give at least 1"),
+    ],
+)
+def test_kid_says_which_subsets_it_can_give(x, y, options, message):
+    with pytest.raises(ValueError, match=message):
+        metrics.kid(np.ones(x), np.ones(y), **options)
+
+
+def test_vgg16_kid_is_kid_of_pooled_features_at_one_size(rng, tiny_extractor):
+    x = rng.uniform(size=(5, 32, 32, 3)).astype("float32")
+    y = [rng.uniform(size=(*size, 3)).astype("float32") for size in ((40, 50), (33, 20), (64, 32))]
+
+    def pooled(picture):
+        means = tiny_extractor(picture[None])["block5_conv1"].numpy()[0].mean(axis=(0, 1))
+        return means / np.sqrt((means**2).mean())
+
+    expected = metrics.kid(
+        [pooled(each) for each in x],
+        [pooled(images.resize(each, (32, 32))) for each in y],
+        subset_size=3,
+        subsets=7,
+        seed=4,
+    )
+    for batch_size in (1, 2, 8):
+        result = metrics.vgg16_kid(
+            iter(x),
+            iter(y),
+            extractor=tiny_extractor,
+            subset_size=3,
+            subsets=7,
+            seed=4,
+            size=32,
+            batch_size=batch_size,
+        )
+        np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-12)
+
+
+def test_vgg16_kid_holds_one_batch_of_images_at_a_time(tiny_extractor):
+    taken, waiting = 0, []
+
+    def pictures():
+        nonlocal taken
+        for _ in range(10):
+            taken += 1
+            yield np.full((20, 30, 3), 0.5, "float32")
+
+    seen = 0
+
+    def extractor(batch):
+        nonlocal seen
+        seen += len(batch)
+        waiting.append(taken - seen)
+        assert len(batch) <= 4
+        return tiny_extractor(batch)
+
+    metrics.vgg16_kid(
+        pictures(), pictures(), extractor=extractor, subset_size=2, size=16, batch_size=4
+    )
+    assert waiting == [0] * 6 and seen == 20
+
+
+def test_vgg16_kid_tells_photos_from_drawings_but_not_from_photos():
+    extractor = features.vgg16([metrics.KID_LAYER])
+    crops = samples.crops(128)
+    photos = [crop[y : y + 64, x : x + 64] for crop in crops for y in (0, 64) for x in (0, 64)]
+    drawings = [samples.style(name, 64, seed) for seed in range(2) for name in samples.STYLES]
+
+    def distance(x, y):
+        return metrics.vgg16_kid(x, y, extractor=extractor, subset_size=5, size=64)
+
+    apart, deviation = distance(photos, drawings)
+    assert apart > 3 * deviation
+    # All of the photos are in both sets, in other pieces.
+    near, deviation = distance(photos[::2], photos[1::2])
+    assert abs(near) < deviation
+    assert apart > 5 * abs(near)
+
+
+def test_vgg16_kid_names_what_it_cannot_do(photo, tiny_extractor):
+    for change, message in (
+        ({"images_y": []}, "no images"),
+        ({"size": 15}, "15x15 pixels.*16"),
+        ({"batch_size": 0}, "batch_size 0: give at least 1"),
+        ({"subset_size": 3}, "subset_size 3 of sets of 2 and 2"),
+    ):
+        arguments = {"images_x": [photo] * 2, "images_y": [photo] * 2, "subset_size": 2, **change}
+        with pytest.raises(ValueError, match=message):
+            metrics.vgg16_kid(**arguments, extractor=tiny_extractor)
+
+
+# LPIPS
+
+
+@pytest.fixture(scope="module")
+def alexnet():
+    return features.alexnet()
+
+
+@pytest.fixture(scope="module")
+def pair():
+    """Two images [67, 93, 3] by formula, so that another program can have the same."""
+    y, x = np.mgrid[:67, :93]
+    one = np.stack(
+        [
+            0.5 + 0.5 * np.sin(x / 5 + y / 11),
+            0.5 + 0.5 * np.cos(x * y / 180),
+            (x + 2 * y) % 17 / 16,
+        ],
+        axis=-1,
+    ).astype("float32")
+    other = np.clip(0.8 * one + 0.2 * one[:, ::-1], 0, 1)
+    other[20:40, 30:60] = (0.9, 0.2, 0.1)
+    return one, other
+
+
+def test_lpips_equals_that_of_its_authors(pair, alexnet):
+    # PyPI's lpips 0.1.4, net="alex", on PyTorch 2.13 with torchvision's AlexNet and the bundled
+    # kernels; the heads are its own. With the same program the kernels, rounded to float16, give
+    # 0.7219 and 0.1376 for the pairs of its repository whose distances it states as 0.722, 0.138.
+    one, other = pair
+    assert metrics.lpips(one, other, extractor=alexnet) == pytest.approx(0.2876625, abs=1e-5)
+    corner = metrics.lpips(one[:64, :64], other[:64, :64], extractor=alexnet)
+    assert corner == pytest.approx(0.2705345, abs=1e-5)
+
+
+def test_lpips_is_0_for_equal_images_and_symmetric(pair, alexnet):
+    one, other = pair
+    assert metrics.lpips(one, one, extractor=alexnet) == 0
+    there, back = (metrics.lpips(*each, extractor=alexnet) for each in (pair, pair[::-1]))
+    assert there == pytest.approx(back, rel=1e-6)
+    assert there == metrics.lpips(one[None], other[None], extractor=alexnet)
+
+
+def test_lpips_grows_with_noise_and_blur_and_stays_finite_for_black(photo, rng, alexnet):
+    noise = rng.normal(size=photo.shape)
+    noisy = [np.clip(photo + share * noise, 0, 1) for share in (0.02, 0.05, 0.15)]
+    blurred = [
+        images.resize(images.resize(photo, (96 // k, 128 // k)), (96, 128)) for k in (2, 4, 8)
+    ]
+    for distorted in (noisy, blurred):
+        distances = [metrics.lpips(each, photo, extractor=alexnet) for each in distorted]
+        assert distances == sorted(distances)
+        assert 0.001 < distances[0] < 0.2 < distances[-1] < 1
+    assert 0.5 < metrics.lpips(np.zeros_like(photo), photo, extractor=alexnet) < 2
+
+
+@pytest.mark.parametrize(
+    ("cut", "message"), [((96, 127), "96x127 and 96x128.*resize"), ((30, 128), "30x128 pixels.*31")]
+)
+def test_lpips_of_unfit_sizes_names_them(photo, alexnet, cut, message):
+    with pytest.raises(ValueError, match=message):
+        metrics.lpips(photo[: cut[0], : cut[1]], photo, extractor=alexnet)
+
+
+def test_lpips_takes_no_other_network(photo, tiny_extractor):
+    with pytest.raises(ValueError, match="block1_conv1.*belong to conv1, .*features.alexnet"):
+        metrics.lpips(photo, photo, extractor=tiny_extractor)
+    with pytest.raises(ValueError, match="on layers conv1: "):
+        metrics.lpips(photo, photo, extractor=features.alexnet(["conv1"]))
+
+
+# Artefacts
+
+# The variance of rounding to 8 bits.
+ROUNDING = 1 / (12 * 255**2)
+PHOTOS = [path.stem for path in samples.photo_paths()]
+
+
+def waves(shape, stride):
+    """cos(2 pi x / s) cos(2 pi y / s), [H, W, 1]."""
+    y, x = (np.cos(2 * np.pi * np.arange(length) / stride) for length in shape[:2])
+    return np.outer(y, x)[..., None]
+
+
+def test_a_flat_image_has_no_artefacts_and_has_exactly_1():
+    flat = np.full((130, 140, 3), 0.3, "float32")
+    np.testing.assert_allclose(list(metrics.checkerboard(flat).values()), 1, rtol=1e-9)
+    assert metrics.border_marks(flat) == 1
+
+
+@pytest.mark.parametrize("amplitude", [1 / 255, 0.1])
+@pytest.mark.parametrize(("strides", "window"), [((2,), 32), ((2, 4), 64), ((2, 4, 8), 128)])
+def test_a_checkerboard_on_a_flat_image_has_its_closed_form(amplitude, strides, window):
+    image = 0.5 + amplitude * waves((150, 190), 2) * np.ones(3)
+    ratios = metrics.checkerboard(image, strides=strides)
+    assert tuple(ratios) == strides
+    # The window's gain (sum w)^2 / sum w^2 is (2/3)^2 in each direction, times its pixels; two of
+    # the four frequencies see the pattern.
+    expected = 1 + 2 / 9 * window**2 * amplitude**2 / ROUNDING
+    assert ratios.pop(2) == pytest.approx(expected, rel=1e-6)
+    np.testing.assert_allclose(list(ratios.values()), 1, rtol=1e-6)
+
+
+@pytest.mark.parametrize("stride", [2, 3, 4, 8])
+def test_a_pattern_in_white_noise_has_the_ratio_of_their_powers(stride, rng):
+    amplitude, deviation, window = 0.04, 0.05, 16 * stride
+    noise = 0.5 + rng.normal(0, deviation, (400, 420, 3))
+    (clean,) = metrics.checkerboard(noise, strides=[stride]).values()
+    assert clean == pytest.approx(1, abs=0.25)
+    (planted,) = metrics.checkerboard(
+        noise + amplitude * waves(noise.shape, stride), strides=[stride]
+    ).values()
+    # Of cos cos, each of the diagonals' two waves has a fourth of the amplitude; at 2 they are one.
+    share = 1 if stride == 2 else 1 / 16
+    expected = 1 + 0.5 * share * 4 / 9 * window**2 * amplitude**2 / (deviation**2 + ROUNDING)
+    assert planted == pytest.approx(expected, rel=0.25)
+
+
+@pytest.mark.parametrize("name", PHOTOS)
+def test_photos_have_a_checkerboard_only_where_one_was_planted(name):
+    photo = samples.photo(name)
+    clean = metrics.checkerboard(photo)
+    assert 0.4 < min(clean.values()) < max(clean.values()) < 2.5
+    for stride in (2, 4, 8):
+        marked = metrics.checkerboard(photo + 0.02 * waves(photo.shape, stride))
+        for other in (2, 4, 8):
+            if other == stride:
+                assert marked[other] > 5 * clean[other]
+            else:
+                assert marked[other] == pytest.approx(clean[other], rel=0.05)
+
+
+def test_an_uneven_transposed_convolution_leaves_a_checkerboard_and_its_even_twin_none():
+    small = images.resize(samples.photo("coffee"), (150, 225))[None]
+    checkerboards = {}
+    for size in (3, 4):
+        # A stride of 2 divides a kernel of 4 pixels, and each pixel gets as much; not so with 3.
+        kernel = np.eye(3) * np.full((size, size, 1, 1), 4 / size**2)
+        large = tf.nn.conv2d_transpose(small, kernel.astype("float32"), (1, 300, 450, 3), 2)
+        checkerboards[size] = metrics.checkerboard(large, strides=[2])[2]
+    assert checkerboards[4] < 10
+    assert checkerboards[3] > 100 * checkerboards[4]
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_checkerboard_sees_the_image_to_its_last_line(axis):
+    image = np.full((90, 90, 3), 0.5)
+    marked = np.moveaxis(image, axis, 0)
+    marked[66:] += 0.1 * np.moveaxis(waves(image.shape, 2), axis, 0)[66:]
+    assert metrics.checkerboard(image, strides=[2, 4])[2] > 100
+
+
+def test_checkerboard_does_not_depend_on_how_the_image_lies_or_how_light_it_is():
+    photo = samples.photo("chelsea")[:192, :256]
+    expected = list(metrics.checkerboard(photo).values())
+    for other in (photo[::-1], photo[:, ::-1], photo.swapaxes(0, 1), photo[None], photo + 0.1):
+        result = list(metrics.checkerboard(other).values())
+        # The Hann window is not quite symmetric.
+        np.testing.assert_allclose(result, expected, rtol=0.03)
+
+
+@pytest.mark.parametrize(
+    ("size", "strides", "message"),
+    [
+        ((127, 200), (2, 4, 8), r"127x200 pixels.*\(2, 4, 8\) need 128"),
+        ((200, 95), (3, 2), r"200x95 pixels.*need 96"),
+        ((200, 200), (1, 2), r"strides \(1, 2\).*at least 2"),
+        ((200, 200), (), r"strides \(\).*at least 2"),
+    ],
+)
+def test_checkerboard_names_the_size_that_strides_need(size, strides, message):
+    with pytest.raises(ValueError, match=message):
+        metrics.checkerboard(np.zeros((*size, 3)), strides=strides)
+
+
+def framed(image, width, factor=1.0, offset=0.0):
+    result = image * factor + offset
+    result[width:-width, width:-width] = image[width:-width, width:-width]
+    return result
+
+
+@pytest.mark.parametrize("frame", [1, 3, 8])
+@pytest.mark.parametrize("width", [8, 12])
+def test_a_frame_around_a_flat_image_has_its_closed_form(frame, width):
+    image = framed(np.full((80, 100, 3), 0.4), frame, offset=0.05)
+    expected = np.sqrt(1 + 0.05**2 / (width * ROUNDING))
+    assert metrics.border_marks(image, width=width) == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_frame_of_noise_counts_by_its_roughness(rng):
+    flat = np.full((600, 600, 3), 0.5)
+    noise = rng.normal(0, 0.1, flat.shape)
+    noise[4:-4, 4:-4] = 0
+    # The step of roughness out of the frame is 0.1; the means of lines vary by 0.1 / sqrt(584).
+    steps = 0.1**2 * (1 + 7 / 584)
+    expected = np.sqrt(1 + steps / (8 * ROUNDING))
+    assert metrics.border_marks(flat + noise) == pytest.approx(expected, rel=0.1)
+
+
+@pytest.mark.parametrize("name", PHOTOS)
+def test_photos_have_border_marks_only_where_they_were_planted(name, rng):
+    photo = samples.photo(name)
+    clean = metrics.border_marks(photo)
+    assert 0.5 < clean < 1.7
+    noise = rng.normal(0, 0.08, photo.shape)
+    for marked in (framed(photo, 4, 0.85), framed(photo, 4, offset=noise), framed(photo, 1, 0.5)):
+        assert metrics.border_marks(marked) > max(2, 1.5 * clean)
+    # A frame that does not touch the border is content.
+    inner = photo.copy()
+    inner[40:-40, 40:-40] = framed(photo[40:-40, 40:-40], 4, 0.85)
+    assert metrics.border_marks(inner) == clean
+
+
+@pytest.mark.parametrize("name", PHOTOS)
+def test_zero_padding_leaves_border_marks_and_mirrored_padding_fewer(name):
+    photo = samples.photo(name)
+    kernel = np.eye(3) * np.full((5, 5, 1, 1), 1 / 25)
+    marks = [
+        metrics.border_marks(
+            tf.nn.conv2d(
+                np.pad(photo, ((2, 2), (2, 2), (0, 0)), mode)[None].astype("float32"),
+                kernel.astype("float32"),
+                1,
+                "VALID",
+            )
+        )
+        for mode in ("constant", "reflect")
+    ]
+    assert marks[0] > 3
+    assert marks[0] > 3 * marks[1]
+
+
+def test_border_marks_do_not_depend_on_how_the_image_lies_or_how_light_it_is(photo):
+    expected = metrics.border_marks(photo)
+    for other in (photo[::-1], photo[:, ::-1], photo.swapaxes(0, 1), photo[None], photo + 0.1):
+        np.testing.assert_allclose(metrics.border_marks(other), expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("size", "width"), [((47, 100), 8), ((100, 47), 8), ((100, 100), 0)])
+def test_border_marks_name_the_width_that_fits(size, width):
+    with pytest.raises(ValueError, match=f"width {width} .*{size[0]}x{size[1]} .*a sixth"):
+        metrics.border_marks(np.zeros((*size, 3)), width=width)

@@ -4,6 +4,7 @@ An extractor is a frozen Keras model: image [B, H, W, 3], float32 RGB in [0, 1] 
 [B, h, w, C], float32}. What a network wants as input (channel order, means, scales) is known here
 and nowhere else. Another backbone is one more function that returns such a model, and its line in
 `BACKBONES`. The weights of VGG16 are bundled; those of the others are fetched once, or given.
+AlexNet stands apart: it is bundled for `metrics.lpips`, not as a backbone to take styles from.
 """
 
 import dataclasses
@@ -40,7 +41,20 @@ VGG16_LAYERS = (
     "block5_conv1",
 )
 
+# Krizhevsky, "One weird trick for parallelizing convolutional neural networks"
+# (https://arxiv.org/abs/1404.5997), as torchvision has it: kernel, stride, padding, pooled before.
+_ALEXNET = {
+    "conv1": (11, 4, 2, False),
+    "conv2": (5, 1, 2, True),
+    "conv3": (3, 1, 1, True),
+    "conv4": (3, 1, 1, False),
+    "conv5": (3, 1, 1, False),
+}
+ALEXNET_LAYERS = tuple(_ALEXNET)
+
 _BGR_MEANS = (103.939, 116.779, 123.68)
+# LPIPS has torchvision's means and deviations in its own units, of values in [-1, 1], and rounded.
+_LPIPS_MEANS, _LPIPS_DEVIATIONS = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
 _RGB_MEANS, _RGB_DEVIATIONS = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 # Gatys, Ecker and Bethge 2015, "A Neural Algorithm of Artistic Style"
@@ -186,6 +200,60 @@ def densenet121(
     the first convolution; the later ones take averages in any case.
     """
     return _extractor(_DENSENET121, layers, dtype=dtype, pooling=pooling, weights=weights)
+
+
+def alexnet(layers: Sequence[str] = ALEXNET_LAYERS, *, dtype="float32") -> keras.Model:
+    """AlexNet as LPIPS sees it (Zhang et al. 2018, https://arxiv.org/abs/1801.03924); bundled.
+
+    Args:
+        layers: out of `ALEXNET_LAYERS`. Nothing past the deepest one is computed.
+        dtype: dtype policy of the network, such as "float32" or "mixed_bfloat16"; the features come
+            out in float32 in any case.
+
+    Returns:
+        Frozen model, image [B, H, W, 3] in [0, 1] -> {layer: features after ReLU, float32
+        [B, h, w, C]}, C = 64, 192, 384, 256, 256. The first layer is at a fourth of the image's
+        size, the second at an eighth, the others at a sixteenth. H and W must be at least 31.
+
+    Raises:
+        ValueError: for a layer that the network lacks, naming those it has.
+    """
+    _check_layers("alexnet", layers, ALEXNET_LAYERS)
+    used = ALEXNET_LAYERS[: max(map(ALEXNET_LAYERS.index, layers)) + 1]
+    with resources.files("tfstyle").joinpath("assets/alexnet_lpips.npz").open("rb") as file:
+        stored = np.load(file)
+        parameters = {
+            layer: (stored[f"{layer}/kernel"].astype("float32"), stored[f"{layer}/bias"])
+            for layer in used
+        }
+
+    images = keras.Input((None, None, 3), name="images")
+    # Zero padding must stand for the mean colour, as in `vgg16`.
+    x = keras.layers.Rescaling(
+        [2 / deviation for deviation in _LPIPS_DEVIATIONS],
+        [
+            (-1 - mean) / deviation
+            for mean, deviation in zip(_LPIPS_MEANS, _LPIPS_DEVIATIONS, strict=True)
+        ],
+        dtype="float32",
+    )(images)
+    features = {}
+    for layer in used:
+        size, stride, padding, pooled = _ALEXNET[layer]
+        if pooled:
+            x = keras.layers.MaxPooling2D(3, 2, name=f"{layer}_pool", dtype=dtype)(x)
+        # "same" would pad a strided convolution by what the image's size leaves over.
+        x = keras.layers.ZeroPadding2D(padding, name=f"{layer}_pad", dtype=dtype)(x)
+        x = keras.layers.Conv2D(
+            parameters[layer][0].shape[-1], size, stride, activation="relu", name=layer, dtype=dtype
+        )(x)
+        if layer in layers:
+            features[layer] = _as_float32(layer, x)
+    model = keras.Model(images, features, name="alexnet")
+    for layer, (kernel, bias) in parameters.items():
+        model.get_layer(layer).set_weights([kernel, bias])
+    model.trainable = False
+    return model
 
 
 @dataclasses.dataclass(frozen=True)

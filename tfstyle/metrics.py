@@ -1,11 +1,17 @@
 """Judging a result: pure functions of images, in the units that the project reports.
 
-Images are float32 RGB in [0, 1], [H, W, 3] or [1, H, W, 3], at least 16 pixels a side (ValueError
-below that). Distances need an extractor that gives `LAYERS`, such as `features.vgg16(LAYERS)`.
+Images are float32 RGB in [0, 1], [H, W, 3] or [1, H, W, 3], at least as large as the function says
+(ValueError below that). What compares images by features is given its extractor: style and content
+distance one of `LAYERS`, such as `features.vgg16(LAYERS)`, and at least 16 pixels a side. Artefact
+measures need none: they look at one image, and about 1 is what photos have.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable
+import functools
+import itertools
+import math
+from collections.abc import Callable, Iterable, Sequence
+from importlib import resources
 
 import numpy as np
 import tensorflow as tf
@@ -15,6 +21,16 @@ from tfstyle import images, losses
 LAYERS = (*losses.STYLE_LAYERS, losses.CONTENT_LAYER)
 # Below it the deepest layer has no positions, and its Gram matrix is 0 / 0.
 _MIN_SIDE = 16
+
+# The deepest layer that is bundled, as the kernel inception distance takes Inception's deepest.
+KID_LAYER = "block5_conv1"
+
+# Below it AlexNet's deeper layers have no positions.
+_LPIPS_MIN_SIDE = 31
+
+# An image is known to the nearest of 256 levels. This is the variance of the rounding; without it a
+# flat image would be 0 / 0, and one that is flat but for rounding anything.
+_ROUNDING = 1 / (12 * 255**2)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,13 +42,13 @@ class Scores:
     content_distance: float
 
 
-def _batch(image):
+def _batch(image, least=_MIN_SIDE):
     image = tf.convert_to_tensor(image, "float32")
     image = image[None] if image.shape.rank == 3 else image
     height, width = image.shape[1:3]
-    if min(height, width) < _MIN_SIDE:
+    if min(height, width) < least:
         raise ValueError(
-            f"image of {height}x{width} pixels: distances need {_MIN_SIDE} on each side, since the "
+            f"image of {height}x{width} pixels: distances need {least} on each side, since the "
             "extractor's last layer is at a sixteenth. Give a larger image or a larger size."
         )
     return image
@@ -131,3 +147,286 @@ def evaluate_all(
         for field in dataclasses.fields(Scores)
     }
     return {"count": len(scores), "size": size, **means}
+
+
+def kid(
+    features_x, features_y, *, subset_size: int, subsets: int = 100, seed: int = 0
+) -> tuple[float, float]:
+    """Kernel inception distance of two sets of features: how far apart their distributions are.
+
+    Binkowski et al. 2018, "Demystifying MMD GANs" (https://arxiv.org/abs/1801.01401), section 4 and
+    appendix: the unbiased estimate of the squared maximum mean discrepancy
+
+        mean over i != j of k(x_i, x_j) + the same of y - 2 mean over i, j of k(x_i, y_j)
+
+    under the polynomial kernel k(x, y) = (x.y / d + 1)^3, over random subsets of both sets.
+
+    Args:
+        features_x, features_y: [N, d] and [M, d], one row an image.
+        subset_size: rows of each set in a subset, drawn without replacement; at least 2.
+        subsets: how many subsets are drawn.
+        seed: of the drawing.
+
+    Returns:
+        (mean, standard deviation) over the subsets. The mean does not depend on the sizes but for
+        chance: it is about 0, and may be below, where both sets come from one distribution. The
+        deviation is that of one subset, and says how much chance there is in the mean only where
+        the sets are some times as large; it is 0 where a subset is the whole set.
+
+    Raises:
+        ValueError: for features of unlike lengths, and for subsets that the sets cannot give.
+    """
+    x, y = np.asarray(features_x, "float64"), np.asarray(features_y, "float64")
+    if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1]:
+        raise ValueError(
+            f"features of shapes {x.shape} and {y.shape}: give [N, d] and [M, d] with one d."
+        )
+    most = min(len(x), len(y))
+    if not 2 <= subset_size <= most:
+        raise ValueError(
+            f"subset_size {subset_size} of sets of {len(x)} and {len(y)}: "
+            + (f"give 2 to {most}." if most >= 2 else "give sets of at least 2 images.")
+        )
+    if subsets < 1:
+        raise ValueError(f"subsets {subsets}: give at least 1.")
+    rng = np.random.default_rng(seed)
+    estimates = [
+        _squared_mmd(*(z[rng.choice(len(z), subset_size, replace=False)] for z in (x, y)))
+        for _ in range(subsets)
+    ]
+    return float(np.mean(estimates)), float(np.std(estimates))
+
+
+def _squared_mmd(x, y):
+    def kernel(a, b):
+        return (a @ b.T / a.shape[1] + 1) ** 3
+
+    def among(a):
+        k = kernel(a, a)
+        return (k.sum() - np.trace(k)) / (len(a) * (len(a) - 1))
+
+    return among(x) + among(y) - 2 * kernel(x, y).mean()
+
+
+def vgg16_kid(
+    images_x: Iterable,
+    images_y: Iterable,
+    *,
+    extractor,
+    subset_size: int,
+    subsets: int = 100,
+    seed: int = 0,
+    size: int = 256,
+    batch_size: int = 8,
+) -> tuple[float, float]:
+    """Kernel distance of two sets of images by VGG16: how unlike they look, taken as sets.
+
+    Not the published KID, let alone FID, which see by InceptionV3: compare it only with itself, at
+    one `size`. An image's features are the means over positions of `KID_LAYER` after ReLU, 512
+    numbers (as Inception's pool3 are means over positions of its deepest layer), divided by their
+    root mean square. The kernel adds 1 to x.y / d, which this keeps in [0, 1]: as it comes, VGG16
+    gives numbers around 25 that grow with contrast, and the cube would see little but that.
+
+    Args:
+        images_x, images_y: iterables of [H, W, 3] in [0, 1], of any sizes; read once, a batch at a
+            time, so `map(images.read, paths)` will do for sets that do not fit in memory.
+        extractor: gives `KID_LAYER`, such as `features.vgg16([KID_LAYER])`.
+        subset_size, subsets, seed: see `kid`.
+        size: every image is resized to this height and width in pixels, at least 16; its aspect is
+            not kept, so that nothing of it is cut off.
+        batch_size: images that the extractor sees at once; the result does not depend on it.
+
+    Returns:
+        (mean, standard deviation) over the subsets; see `kid`.
+
+    Raises:
+        ValueError: as `kid` does, and for a set of no images or a size or batch_size too small.
+    """
+    if batch_size < 1:
+        raise ValueError(f"batch_size {batch_size}: give at least 1.")
+    pooled = [_pooled_features(each, extractor, size, batch_size) for each in (images_x, images_y)]
+    return kid(*pooled, subset_size=subset_size, subsets=subsets, seed=seed)
+
+
+def _pooled_features(pictures, extractor, size, batch_size):
+    pictures = iter(pictures)
+    rows = []
+    while some := list(itertools.islice(pictures, batch_size)):
+        batch = np.stack([images.resize(picture, (size, size)) for picture in some])
+        pooled = np.mean(extractor(_batch(batch))[KID_LAYER], axis=(1, 2), dtype="float64")
+        # An image without features stays at 0.
+        scale = np.sqrt((pooled**2).mean(axis=-1, keepdims=True))
+        rows.extend(pooled / np.maximum(scale, 1e-12))
+    if not rows:
+        raise ValueError("a set of no images: give at least 2.")
+    return np.stack(rows)
+
+
+def lpips(image_a, image_b, *, extractor) -> float:
+    """Learned perceptual distance of two images of one size (LPIPS 0.1, AlexNet, linear heads).
+
+    Zhang et al. 2018, "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric"
+    (https://arxiv.org/abs/1801.03924), equation 1: the sum over five layers of the mean over
+    positions of w . (a / |a| - b / |b|)^2, with weights w (the paper's squared) that were fitted to
+    what people said.
+
+    Args:
+        image_a, image_b: [H, W, 3] in [0, 1], at least 31 pixels a side.
+        extractor: `features.alexnet()`; the weights belong to no other network.
+
+    Returns:
+        0 for equal images; unlike ones reach 0.7 and more. It depends on the size. Symmetric.
+
+    Raises:
+        ValueError: for images of unlike or too small sizes; for an extractor that is not AlexNet.
+    """
+    image_a, image_b = _batch(image_a, _LPIPS_MIN_SIDE), _batch(image_b, _LPIPS_MIN_SIDE)
+    if image_a.shape != image_b.shape:
+        raise ValueError(
+            f"LPIPS of {image_a.shape[1]}x{image_a.shape[2]} and {image_b.shape[1]}x"
+            f"{image_b.shape[2]} pixels: resize one to the other first."
+        )
+    of_a, of_b = extractor(image_a), extractor(image_b)
+    heads = _lpips_heads()
+    found = {layer: values.shape[-1] for layer, values in of_a.items()}
+    if found != {layer: len(head) for layer, head in heads.items()}:
+        raise ValueError(
+            f"LPIPS on layers {', '.join(found)}: its weights belong to {', '.join(heads)} of "
+            "features.alexnet(). Give that as the extractor."
+        )
+    return sum(
+        float(tf.reduce_mean((_unit(of_a[layer]) - _unit(of_b[layer])) ** 2 @ head[:, None]))
+        for layer, head in heads.items()
+    )
+
+
+@functools.cache
+def _lpips_heads():
+    with resources.files("tfstyle").joinpath("assets/alexnet_lpips.npz").open("rb") as file:
+        stored = np.load(file)
+        return {f"conv{i + 1}": stored[f"lpips_lin{i}"] for i in range(5)}
+
+
+def _unit(features):
+    # The small number is that of the reference implementation.
+    return features / (tf.norm(features, axis=-1, keepdims=True) + 1e-10)
+
+
+def checkerboard(image, *, strides: Sequence[int] = (2, 4, 8)) -> dict[int, float]:
+    """How strongly patterns of the periods that up-sampling leaves stand out of the spectrum.
+
+    A network that up-samples by s, at once or in steps, may leave a pattern that repeats every s
+    pixels (Odena, Dumoulin and Olah 2016, "Deconvolution and Checkerboard Artifacts",
+    https://distill.pub/2016/deconv-checkerboard/). In the spectrum that is energy at the Nyquist
+    frequency of the grid that came out of the up-sampling, 1/s cycles a pixel of the result.
+
+    The spectrum is the mean power |DFT|^2 of the three channels over windows of P = 16 lcm(strides)
+    pixels that overlap by half, each tapered by a Hann window (Welch's method), and the power of
+    rounding to 8 bits. For each s there are four frequencies: (0, 1/s), (1/s, 0), (1/s, 1/s) and
+    (1/s, -1/s). The ratio of each is its power over the geometric mean of those 3 to 6 bins away,
+    along the axes on which it is not 0: a photo's spectrum falls off as a power of the frequency
+    and stands out along its axes, and both cancel. The result is the mean of the four ratios.
+
+    A pattern has overtones: one of period 4 with sharp edges counts at 2 as well. So do blocks of
+    8 x 8 pixels that strong JPEG compression leaves, at all three.
+
+    Args:
+        image: [H, W, 3] in [0, 1], at least P pixels a side: 128 for the default.
+        strides: periods in pixels, each at least 2.
+
+    Returns:
+        {stride: ratio}: about 1 for a photo (0.3 to 2.5 were seen, and at 2 up to 5 where the file
+        stored colour at half the size), exactly 1 for a flat image. A pattern that nobody sees may
+        give hundreds: a cos(pi x) cos(pi y) on a flat image gives 1 + (2/9) P^2 a^2 * 12 * 255^2
+        at 2.
+
+    Raises:
+        ValueError: for a smaller image and for strides below 2.
+    """
+    if not strides or min(strides) < 2:
+        raise ValueError(f"strides {tuple(strides)}: give periods of at least 2 pixels.")
+    image = _picture(image)
+    window = 16 * math.lcm(*strides)
+    if min(image.shape[:2]) < window:
+        raise ValueError(
+            f"image of {image.shape[0]}x{image.shape[1]} pixels: strides {tuple(strides)} need "
+            f"{window} on each side. Give a larger image or smaller strides."
+        )
+    taper = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window) / window)
+    taper = np.outer(taper, taper)[..., None]
+    corners = list(
+        itertools.product(_starts(image.shape[0], window), _starts(image.shape[1], window))
+    )
+    power = np.zeros((window, window))
+    for y, x in corners:
+        spectrum = np.fft.fft2(image[y : y + window, x : x + window] * taper, axes=(0, 1))
+        power += (np.abs(spectrum) ** 2).mean(axis=-1) / len(corners)
+    power += _ROUNDING * (taper**2).sum()
+    offsets = [sign * i for i in range(3, 7) for sign in (-1, 1)]
+
+    def ratio(u, v):
+        near = [power[(u + i) % window, v] for i in offsets if u]
+        near += [power[u, (v + i) % window] for i in offsets if v]
+        return power[u, v] / np.exp(np.mean(np.log(near)))
+
+    return {
+        stride: float(np.mean([ratio(0, f), ratio(f, 0), ratio(f, f), ratio(f, -f)]))
+        for stride, f in ((stride, window // stride) for stride in strides)
+    }
+
+
+def _starts(length, window):
+    """Where windows that overlap by half begin; the last one ends with the image."""
+    return sorted({*range(0, length - window + 1, window // 2), length - window})
+
+
+def border_marks(image, *, width: int = 8) -> float:
+    """How much more changes from line to line near the image's border than just inside of it.
+
+    Padding makes a network treat the border as it treats nothing else: it may leave a frame some
+    pixels wide that is lighter, darker, smoother or rougher. For each of the four sides, take the
+    lines of pixels parallel to it, and of each line and channel the mean and the roughness (root
+    mean square difference of neighbours over sqrt(2): the deviation, where it is white noise). A
+    step from one line to the next is
+
+        d^2 = mean over channels of (difference of means)^2 + (difference of roughnesses)^2,
+
+    and the result is the geometric mean over the sides of
+
+        sqrt((mean of the first `width` d^2 + r) / (mean of the `width` d^2 that follow + r)),
+
+    with r the variance of rounding to 8 bits. So what the picture itself changes by, beside the
+    border, is the measure; lines end `width` pixels before the corners.
+
+    Args:
+        image: [H, W, 3] in [0, 1], at least 6 * width pixels a side.
+        width: steps from the border in, in pixels: about how far the network's padding reaches.
+
+    Returns:
+        About 1 for a photo (0.6 to 1.6 were seen, more where a scan has a frame), exactly 1 for a
+        flat image; sqrt(1 + c^2 / (width * r)) for one that is flat but for a frame of 1 to `width`
+        pixels that is c lighter or darker.
+
+    Raises:
+        ValueError: for a smaller image or a width below 1.
+    """
+    image = _picture(image)
+    if width < 1 or min(image.shape[:2]) < 6 * width:
+        raise ValueError(
+            f"width {width} of an image of {image.shape[0]}x{image.shape[1]} pixels: give at least "
+            "1 and at most a sixth of the shorter side."
+        )
+    logs = []
+    for turned in (image, image[::-1], image.swapaxes(0, 1), image[:, ::-1].swapaxes(0, 1)):
+        lines = turned[: 2 * width + 1, width:-width]
+        roughness = np.sqrt((np.diff(lines, axis=1) ** 2).mean(axis=1) / 2)
+        profile = np.stack([lines.mean(axis=1), roughness])
+        steps = (np.diff(profile, axis=1) ** 2).sum(axis=0).mean(axis=-1)
+        near, beside = steps[:width].mean() + _ROUNDING, steps[width:].mean() + _ROUNDING
+        logs.append(np.log(near / beside) / 2)
+    return float(np.exp(np.mean(logs)))
+
+
+def _picture(image):
+    image = np.asarray(image, "float64")
+    return image[0] if image.ndim == 4 else image
