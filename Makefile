@@ -16,7 +16,7 @@ export STYLE CONTENT STEPS
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-train: $(INSTALLED) ## train: PIPELINE=fast|gan STYLE=image CONTENT=folder|tfds:NAME STEPS=n ARGS='--flag=value ...'
+train: $(INSTALLED) ## train: PIPELINE=fast|gan|fusion|dcgan_mnist STYLE=image CONTENT=folder|tfds:NAME STEPS=n ARGS='--flag=value ...'
 	@test -f pipelines/$(PIPELINE).py || { \
 	  echo "make train: no pipeline '$(PIPELINE)'; give PIPELINE= one of:" \
 	    $(filter-out __init__,$(basename $(notdir $(wildcard pipelines/*.py)))) >&2; exit 2; }

@@ -1,4 +1,4 @@
-"""Image folders and TFDS datasets -> batches of random crops.
+"""Image folders and TFDS datasets -> batches of random crops; MNIST's digits and noise.
 
 Element i of a dataset is a pure function of (source, seed, i): `order` says which image it is, and
 its crop and flip are drawn from (seed, i). A resumed run passes the number of batches it has
@@ -8,11 +8,14 @@ photos into every checkpoint, and tf.data's own shuffle would have to read the w
 the first batch, and again through all past epochs after a resume.
 """
 
+import dataclasses
 import functools
+import gzip
 import itertools
 import math
 import os
 import threading
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -318,3 +321,170 @@ def _find_in_tfds(source: str) -> list[tuple[str, Callable[[], bytes]]]:
         (f"{source}#{number}", functools.partial(bytes, example[key]))
         for number, example in enumerate(examples.as_numpy_iterator())
     ]
+
+
+@dataclasses.dataclass(frozen=True)
+class Digits:
+    """Pictures of digits and what they show.
+
+    Args:
+        train, test: uint8 [N, 28, 28, 1], ink 255 on ground 0.
+        train_labels, test_labels: uint8 [N], 0 to 9.
+    """
+
+    train: np.ndarray
+    train_labels: np.ndarray
+    test: np.ndarray
+    test_labels: np.ndarray
+
+
+_MNIST_FILES = tuple(
+    f"{part}-{kind}-ubyte.gz"
+    for part in ("train", "t10k")
+    for kind in ("images-idx3", "labels-idx1")
+)
+
+
+def read_digits(source: str | os.PathLike) -> Digits:
+    """MNIST, or a dataset of its form, such as Fashion-MNIST.
+
+    Args:
+        source: folder with train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz and the same of
+            t10k, or "tfds:NAME", such as "tfds:mnist", prepared before. Nothing is downloaded.
+
+    Raises:
+        DataError: where they are missing, damaged or of another form.
+    """
+    if str(source).startswith("tfds:"):
+        arrays = _digits_in_tfds(str(source))
+    else:
+        folder = Path(source)
+        if not folder.is_dir():
+            raise DataError(f"{source}: no such folder. Give one with {', '.join(_MNIST_FILES)}.")
+        if missing := [name for name in _MNIST_FILES if not (folder / name).is_file()]:
+            raise DataError(f"{source}: lacks {', '.join(missing)}.")
+        arrays = [read_idx(folder / name) for name in _MNIST_FILES]
+        arrays[0::2] = [pictures[..., None] for pictures in arrays[0::2]]
+    for part, pictures, labels in (("train", *arrays[:2]), ("test", *arrays[2:])):
+        if pictures.shape[1:] != (28, 28, 1) or not len(pictures):
+            raise DataError(
+                f"{source}: {part} pictures of shape {pictures.shape}; give [N, 28, 28, 1], N > 0."
+            )
+        highest = labels.max(initial=0)
+        if labels.shape != pictures.shape[:1] or highest > 9:
+            raise DataError(
+                f"{source}: {part} labels of shape {labels.shape} up to {highest} for "
+                f"{len(pictures)} pictures; give one from 0 to 9 for each."
+            )
+    return Digits(*arrays)
+
+
+def read_idx(path: str | os.PathLike) -> np.ndarray:
+    """An array of bytes in the idx format of MNIST, gzip around it.
+
+    The format (http://yann.lecun.com/exdb/mnist/): two zero bytes, a type (8: unsigned byte), the
+    number n of dimensions, n sizes as big-endian 32-bit integers, the values.
+
+    Returns:
+        uint8 of the shape that the file says, at most 2^30 values.
+
+    Raises:
+        DataError: where the file is missing, no gzip, damaged, no idx of bytes, or not as long as
+            it says.
+    """
+    try:
+        with gzip.open(path) as file:
+            head = file.read(4)
+            if len(head) < 4 or head[:3] != b"\0\0\x08" or not head[3]:
+                raise DataError(
+                    f"{path}: not an idx file of bytes (begins with {head.hex(' ') or 'nothing'}, "
+                    "not 00 00 08 and the number of dimensions). Fetch it again."
+                )
+            sizes = file.read(4 * head[3])
+            shape = np.frombuffer(sizes[: len(sizes) // 4 * 4], ">u4").tolist()
+            count = math.prod(shape)
+            # One more than there should be: it also makes gzip compare its checksum. The bound is
+            # for broken sizes: Python makes room for as much as it is asked to read.
+            values = file.read(min(count, 2**30) + 1)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(f"{path}: damaged gzip ({error}). Fetch it again.") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error}).") from error
+    if len(shape) < head[3] or len(values) != count:
+        found = f"{len(values)}" if len(values) <= count else "more"
+        raise DataError(
+            f"{path}: says {head[3]} sizes, {shape}, and holds {found} values after them, not "
+            f"{count}. Fetch it again."
+        )
+    return np.frombuffer(values, np.uint8).reshape(shape)
+
+
+def _digits_in_tfds(source: str) -> list[np.ndarray]:
+    """Train pictures and labels, test pictures and labels of a TFDS dataset."""
+    import tensorflow_datasets as tfds
+
+    name = source.removeprefix("tfds:")
+    try:
+        builder = tfds.builder(name)
+    except tfds.core.DatasetNotFoundError:
+        raise DataError(f"{source}: TFDS has no dataset {name!r}.") from None
+    keys = builder.info.supervised_keys
+    shape = builder.info.features[keys[0]].shape if keys else None
+    if shape != (28, 28, 1):
+        raise DataError(
+            f"{source}: no pictures [28, 28, 1] with labels. Give one such as tfds:mnist."
+        )
+    arrays = []
+    try:
+        for split in builder.as_dataset(
+            split=["train", "test"],
+            as_supervised=True,
+            read_config=tfds.ReadConfig(try_autocache=False),
+        ):
+            parts = zip(*split.batch(1000).as_numpy_iterator(), strict=True)
+            arrays += [np.concatenate(part) for part in parts]
+    except AssertionError:
+        # tfds.load would go and fetch it, which without a network never ends.
+        raise DataError(
+            f"{source}: not prepared in {builder.data_path}. Prepare it once: tfds build {name}; "
+            f"or, without a network, give a folder with {', '.join(_MNIST_FILES)} instead."
+        ) from None
+    except ValueError as error:
+        raise DataError(f"{source}: no splits train and test ({error}).") from error
+    return arrays
+
+
+def digit_batches(
+    digits: np.ndarray, *, batch_size: int, seed: int = 0, skip: int = 0
+) -> tf.data.Dataset:
+    """Endless batches of pictures in memory, each epoch in another order.
+
+    Args:
+        digits: uint8 [N, H, W, C], N at least 1.
+        batch_size, seed, skip: as `image_batches`.
+
+    Returns:
+        Dataset of float32 [batch_size, H, W, C] in [0, 1].
+    """
+    epoch_order = functools.lru_cache(maxsize=2)(lambda epoch: order(len(digits), seed, epoch))
+
+    def chosen(batch):
+        places = int(batch) * batch_size + np.arange(batch_size)
+        return digits[[epoch_order(int(n // len(digits)))[n % len(digits)] for n in places]]
+
+    def read(batch):
+        pictures = tf.numpy_function(chosen, [batch], tf.uint8)
+        pictures = tf.ensure_shape(pictures, [batch_size, *digits.shape[1:]])
+        return images.from_uint8_tensor(pictures)
+
+    return tf.data.Dataset.counter(skip).map(read).prefetch(tf.data.AUTOTUNE)
+
+
+def noise_batches(size: int, *, batch_size: int, seed: int = 0, skip: int = 0) -> tf.data.Dataset:
+    """Endless batches of N(0, 1) noise, float32 [batch_size, size]; arguments as `image_batches`.
+
+    Batch i is a function of (seed, i): a resumed run gets the noise that it would have got.
+    """
+    return tf.data.Dataset.counter(skip).map(
+        lambda batch: tf.random.stateless_normal([batch_size, size], [seed, batch])
+    )

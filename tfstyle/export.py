@@ -18,6 +18,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
@@ -47,8 +48,8 @@ BOUNDS = {
 PARITY_SIZES = ((256, 256), (199, 301))
 
 _FILLED_IN = frozenset(
-    "name version created tfstyle tensorflow keras parameters memory_bytes_per_pixel signatures "
-    "parity files versions".split()
+    "name version created tfstyle tensorflow keras styles parameters memory_bytes_per_pixel "
+    "signatures parity files versions".split()
 )
 
 
@@ -74,6 +75,7 @@ def export(
     directory: str | os.PathLike = "saved_models",
     card: dict | None = None,
     photo: np.ndarray | None = None,
+    styles: Sequence[str] = (),
 ) -> Exported:
     """Writes `generator` as the next version of the model `name`: SavedModel, TFLite and card.
 
@@ -82,31 +84,40 @@ def export(
     PNG of any mix of sizes -> "stylized_bytes" string [N], PNG). `encoded` answers an image that
     cannot be decoded, or has more than MAX_SERVED_PIXELS, with InvalidArgument.
 
-    Every artifact is run on `photo` at PARITY_SIZES and compared with Keras. The card says what was
-    measured; its keys are name, version, created (UTC), tfstyle, tensorflow, keras, those of `card`
-    (description, style, data, options, losses, licence, figures, ...; a list "limits" is added to),
-    parameters, memory_bytes_per_pixel (of an image in TFLite float32), signatures, parity, limits,
-    files (bytes, sha256) and versions (the history).
+    A generator of several styles has a second input "style_weights", float32 [N or 1, styles], each
+    image's sum to 1; its TFLite files likewise, [1, styles]. TensorFlow Serving and other sessions
+    may leave it out, which gives the first style; signatures loaded in Python always want it.
+
+    Every artifact is run on `photo` at PARITY_SIZES, in each style and in an even blend of all, and
+    compared with Keras. The card says what was measured; its keys are name, version, created (UTC),
+    tfstyle, tensorflow, keras, those of `card` (description, style, data, options, losses, licence,
+    figures, ...; a list "limits" is added to), styles (their names in order, where there are
+    several), parameters, memory_bytes_per_pixel (of an image in TFLite float32), signatures,
+    parity, limits, files (bytes, sha256) and versions (the history).
 
     Everything is staged beside its destination and moved when all is well: a failure leaves nothing
     and older versions are never touched.
 
     Args:
-        generator: Functional model, [B, H, W, 3] in [0, 1] -> the same, under any dtype policy; it
-            is exported in float32.
+        generator: Functional model, [B, H, W, 3] in [0, 1] -> the same, or of several styles as
+            `networks.generators.fusion_generator`; under any dtype policy. It is exported in
+            float32.
         name: letters, digits, "_" and "-".
         directory: made where it is missing.
         card: what the card shall say beyond what is measured here; JSON values.
         photo: float32 RGB [H, W, 3] in [0, 1]; a bundled photo by default.
+        styles: names of a generator's several styles, in the order of their weights.
 
     Raises:
-        ValueError: a bad name, or a card that cannot be written as JSON or claims measured keys.
+        ValueError: a bad name, a card that cannot be written as JSON or claims measured keys, or
+            `styles` that are not one name for each style.
         ExportError: an older card is unreadable, the conversion failed, or parity is beyond BOUNDS.
     """
     check_name(name)
     directory = Path(directory)
     version = max(_versions(directory / name), default=0) + 1
     told = _told(card or {})
+    styles = _checked_styles(generator, styles)
     history = [e for e in _history(directory / f"{name}.json") if e["version"] < version]
     if photo is None:
         photo = images.read(samples.photo_paths()[0])
@@ -140,9 +151,13 @@ def export(
         content = {
             **head,
             **told,
+            **({"styles": styles} if styles else {}),
             "parameters": generator.count_params(),
             "memory_bytes_per_pixel": _memory(tflite["float32"]),
-            "signatures": {key: _describe(function) for key, function in signatures.items()},
+            "signatures": {
+                key: _describe(function.get_concrete_function())
+                for key, function in signatures.items()
+            },
             "parity": parity,
             "limits": limits,
             "files": _files(staged),
@@ -196,6 +211,23 @@ def _told(card: dict) -> dict:
     return dict(card)
 
 
+def _style_count(generator: keras.Model) -> int:
+    """How many styles a generator blends; 0 where it has one alone and takes no weights."""
+    return generator.inputs[1].shape[-1] if len(generator.inputs) > 1 else 0
+
+
+def _checked_styles(generator, styles: Sequence[str]) -> list[str]:
+    count = _style_count(generator)
+    if len(styles) != count:
+        raise ValueError(
+            f"styles {list(styles)}: the generator has {count or 'no choice of'} styles; give the "
+            "name of each, in order"
+        )
+    if len(set(styles)) != len(styles):
+        raise ValueError(f"styles {list(styles)}: give each style a name of its own")
+    return list(styles)
+
+
 def _history(path: Path) -> list[dict]:
     """The versions that the older card tells of."""
     if not path.exists():
@@ -228,41 +260,56 @@ def _in_float32(generator: keras.Model) -> keras.Model:
 
 
 def _servable(generator: keras.Model) -> tuple[tf.Module, dict]:
-    """(module, signatures) for tf.saved_model.save; the module keeps the weights alive."""
+    """(module, {name: tf.function}) for tf.saved_model.save; the module keeps the weights alive."""
     module = tf.Module()
     # The variables, not the model: a Keras model that is tracked here keeps the TFLite converter
     # from freezing the weights into the graph; it says nothing, and the outputs are NaN.
     module.weights = [variable.value for variable in generator.variables]
 
-    def traced(function, spec):
-        return tf.function(function, input_signature=[spec]).get_concrete_function()
+    styles = _style_count(generator)
+    # A default that is a tensor becomes that of the signature.
+    first = tf.one_hot([0], styles) if styles else None
+    weights_spec = [tf.TensorSpec([None, styles], tf.float32, "style_weights")] if styles else []
 
-    def stylize_uint8(batch):
-        stylized = generator(images.from_uint8_tensor(batch), training=False)
+    def traced(function, *spec):
+        return tf.function(function, input_signature=[tf.TensorSpec(*spec), *weights_spec])
+
+    def stylize_uint8(batch, style_weights=first):
+        stylized = _stylized(generator, images.from_uint8_tensor(batch), style_weights)
         return {"stylized": images.to_uint8_tensor(stylized)}
 
-    def stylize_float(batch):
-        return {"stylized": generator(batch, training=False)}
+    def stylize_float(batch, style_weights=first):
+        return {"stylized": _stylized(generator, batch, style_weights)}
 
-    def stylize_one(encoded):
-        image = images.decode(encoded, max_pixels=MAX_SERVED_PIXELS)
-        stylized = generator(image[tf.newaxis], training=False)[0]
+    def stylize_one(encoded, weights=None):
+        image = images.decode(encoded, max_pixels=MAX_SERVED_PIXELS)[tf.newaxis]
+        weights = None if weights is None else weights[tf.newaxis]
+        stylized = _stylized(generator, image, weights)[0]
         return tf.io.encode_png(images.to_uint8_tensor(stylized))
 
-    def stylize_encoded(image_bytes):
+    def stylize_encoded(image_bytes, style_weights=first):
         # One image at a time: each already keeps all cores busy, and memory is that of one.
-        stylized = tf.map_fn(
-            stylize_one, image_bytes, parallel_iterations=1, fn_output_signature=tf.string
-        )
+        one_by_one = {"parallel_iterations": 1, "fn_output_signature": tf.string}
+        if styles:
+            for_each = tf.broadcast_to(style_weights, [tf.size(image_bytes), styles])
+            stylized = tf.map_fn(
+                lambda pair: stylize_one(*pair), (image_bytes, for_each), **one_by_one
+            )
+        else:
+            stylized = tf.map_fn(stylize_one, image_bytes, **one_by_one)
         return {"stylized_bytes": stylized}
 
     # Names that end in _bytes travel as base64 in the REST interface of TensorFlow Serving.
     shape = [None, None, None, 3]
     return module, {
-        "serving_default": traced(stylize_uint8, tf.TensorSpec(shape, tf.uint8, "images")),
-        "float": traced(stylize_float, tf.TensorSpec(shape, tf.float32, "images")),
-        "encoded": traced(stylize_encoded, tf.TensorSpec([None], tf.string, "image_bytes")),
+        "serving_default": traced(stylize_uint8, shape, tf.uint8, "images"),
+        "float": traced(stylize_float, shape, tf.float32, "images"),
+        "encoded": traced(stylize_encoded, [None], tf.string, "image_bytes"),
     }
+
+
+def _stylized(generator, batch, weights=None):
+    return generator(batch if weights is None else [batch, weights], training=False)
 
 
 def _describe(signature) -> dict:
@@ -273,17 +320,24 @@ def _describe(signature) -> dict:
 
     inputs = tf.nest.flatten(signature.structured_input_signature)
     return {
-        "inputs": {spec.name: text(spec) for spec in inputs},
+        # The default of an input that there is not, style_weights, stands among them too.
+        "inputs": {spec.name: text(spec) for spec in inputs if isinstance(spec, tf.TensorSpec)},
         "outputs": {key: text(spec) for key, spec in signature.structured_outputs.items()},
     }
 
 
 def _one_image(generator: keras.Model):
-    """The generator as TFLite shall compute it, traced: float32 [1, H, W, 3] -> the same."""
+    """The generator as TFLite shall compute it, traced: float32 [1, H, W, 3] -> the same.
 
-    @tf.function(input_signature=[tf.TensorSpec([1, None, None, 3], tf.float32, name="images")])
-    def stylize(batch):
-        return {"stylized": generator(batch, training=False)}
+    Of several styles, it takes their weights [1, styles] too.
+    """
+    specs = [tf.TensorSpec([1, None, None, 3], tf.float32, name="images")]
+    if styles := _style_count(generator):
+        specs.append(tf.TensorSpec([1, styles], tf.float32, name="style_weights"))
+
+    @tf.function(input_signature=specs)
+    def stylize(batch, weights=None):
+        return {"stylized": _stylized(generator, batch, weights)}
 
     return stylize.get_concrete_function()
 
@@ -305,7 +359,7 @@ def _tflite(name: str, module: tf.Module, stylize, variant: str) -> bytes:
 
 
 def _parity(name, generator, photo, saved_model: Path, tflite: dict[str, Path]) -> dict:
-    """{artifact: {"measure", "bound", "max", "mean"}}: differences from Keras, worst of the sizes.
+    """{artifact: {"measure", "bound", "max", "mean"}}: differences from Keras, worst of all runs.
 
     Raises ExportError that names every artifact beyond its bound.
     """
@@ -313,24 +367,32 @@ def _parity(name, generator, photo, saved_model: Path, tflite: dict[str, Path]) 
     with tf.device("CPU"):
         served = tf.saved_model.load(str(saved_model)).signatures
 
-        def run_float(image):
-            return served["float"](images=tf.constant(image))["stylized"].numpy()
+        def call(signature, image, weights):
+            inputs = {"images": tf.constant(image)}
+            if weights is not None:
+                inputs["style_weights"] = tf.constant(weights)
+            return served[signature](**inputs)["stylized"].numpy()
 
-        def run_uint8(image):
-            stylized = served["serving_default"](images=tf.constant(images.to_uint8(image)))
-            return images.from_uint8(stylized["stylized"].numpy())
+        def run_float(image, weights):
+            return call("float", image, weights)
+
+        def run_uint8(image, weights):
+            return images.from_uint8(call("serving_default", images.to_uint8(image), weights))
 
         runs = {"saved_model_float": run_float, "saved_model_uint8": run_uint8}
         for variant, path in tflite.items():
             runs[f"tflite_{variant}"] = _tflite_run(path)
 
         differences = {artifact: [] for artifact in runs}
+        styles = _style_count(generator)
+        tried = _weights_to_try(styles) if styles else []
         for size in PARITY_SIZES:
             # Through uint8, so that every artifact gets the same values.
             image = images.from_uint8(images.to_uint8(images.resize(photo, size)))[np.newaxis]
-            expected = generator(image, training=False).numpy()
-            for artifact, run in runs.items():
-                differences[artifact].append(np.abs(run(image) - expected))
+            for weights in [np.array([w], np.float32) for w in tried] or [None]:
+                expected = _stylized(generator, image, weights).numpy()
+                for artifact, run in runs.items():
+                    differences[artifact].append(np.abs(run(image, weights) - expected))
 
     parity, failures = {}, []
     for artifact, (measure, bound) in BOUNDS.items():
@@ -348,17 +410,28 @@ def _parity(name, generator, photo, saved_model: Path, tflite: dict[str, Path]) 
             "Look for an operation that the converter approximates, or train further: weights of "
             "an unfinished training can be too wide for int8"
         )
-    return {"sizes": [list(size) for size in PARITY_SIZES], **parity}
+    told = {"sizes": [list(size) for size in PARITY_SIZES]}
+    if tried:
+        told["style_weights"] = tried
+    return told | parity
+
+
+def _weights_to_try(styles: int) -> list[list[float]]:
+    """Each style alone, and an even blend of all."""
+    return [*np.eye(styles).tolist(), [1 / styles] * styles]
 
 
 def _tflite_run(path: Path):
     interpreter = Interpreter(model_path=str(path), num_threads=os.cpu_count())
-    (source,), (result,) = interpreter.get_input_details(), interpreter.get_output_details()
+    # The image has four dimensions and comes first, the style weights have two.
+    inputs = sorted(interpreter.get_input_details(), key=lambda details: -len(details["shape"]))
+    (result,) = interpreter.get_output_details()
 
-    def run(image):
-        interpreter.resize_tensor_input(source["index"], image.shape)
+    def run(image, weights):
+        interpreter.resize_tensor_input(inputs[0]["index"], image.shape)
         interpreter.allocate_tensors()
-        interpreter.set_tensor(source["index"], image)
+        for details, value in zip(inputs, (image, weights), strict=False):
+            interpreter.set_tensor(details["index"], value)
         interpreter.invoke()
         return interpreter.get_tensor(result["index"])
 
@@ -372,7 +445,7 @@ import psutil
 from ai_edge_litert.interpreter import Interpreter
 
 interpreter = Interpreter(model_path=sys.argv[1])
-(source,) = interpreter.get_input_details()
+source = max(interpreter.get_input_details(), key=lambda details: len(details["shape"]))
 
 def resident(side):
     interpreter.resize_tensor_input(source["index"], (1, side, side, 3))

@@ -7,7 +7,7 @@ second and runs where TensorFlow is not installed.
 import json
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -45,21 +45,29 @@ class Stylizer:
     """Applies a model to images: `stylizer(image)`.
 
     Use one Stylizer in one thread at a time: a TFLite interpreter has one set of buffers.
+
+    Attributes:
+        styles: names of the styles that the model has, in order, as its card says; "0", "1", ...
+            where no card does; () for a model of a single style.
     """
 
     def __init__(
         self,
-        run: Callable[[np.ndarray], np.ndarray],
+        run: Callable[..., np.ndarray],
         bytes_per_pixel: int = BYTES_PER_PIXEL,
         keeps_memory: bool = False,
+        styles: Sequence[str] = (),
     ):
         """Most callers want `Stylizer.load`.
 
         Args:
-            run: float32 [1, H, W, 3] in [0, 1] -> the same.
+            run: float32 [1, H, W, 3] in [0, 1] -> the same. Where there are `styles`, it takes the
+                weights of the styles, float32 [1, styles], as its second argument.
             bytes_per_pixel: memory that `run` takes.
             keeps_memory: whether `run` keeps it until the next call, and uses it again then.
+            styles: see above.
         """
+        self.styles = tuple(styles)
         self._run = run
         self._bytes_per_pixel = bytes_per_pixel
         self._keeps_memory = keeps_memory
@@ -82,7 +90,8 @@ class Stylizer:
             ValueError: a file that is no model, or `threads` for a model that is not TFLite.
         """
         if not isinstance(model, (str, os.PathLike)):
-            return cls(_keras_run(model))
+            run = _keras_run(model)
+            return cls(run, styles=_style_names({}, run))
         path = _find(model)
         if path.suffix == ".tflite":
             run = _tflite_run(path, threads or os.cpu_count())
@@ -92,10 +101,21 @@ class Stylizer:
             run = _keras_run(_read_keras(path))
         else:
             run = _saved_model_run(path)
-        return cls(run, _bytes_per_pixel(path), keeps_memory=path.suffix == ".tflite")
+        card = _card(path)
+        return cls(
+            run,
+            _bytes_per_pixel(card),
+            keeps_memory=path.suffix == ".tflite",
+            styles=_style_names(card, run),
+        )
 
     def __call__(
-        self, image: np.ndarray, *, strength: float = 1.0, preserve_color: bool = False
+        self,
+        image: np.ndarray,
+        *,
+        strength: float = 1.0,
+        preserve_color: bool = False,
+        style: str | int | Mapping[str | int, float] | None = None,
     ) -> np.ndarray:
         """The stylized image, of the same size.
 
@@ -104,21 +124,26 @@ class Stylizer:
             strength: 0 gives the image itself, 1 the stylized one, between them a linear blend.
             preserve_color: keeps the chroma of the image (YCbCr, Rec. 601) and takes only the luma
                 of the stylized one.
+            style: of a model with several: a name among `styles` or its index from 0; or {name or
+                index: weight} for a blend, of which only the proportions count. The first by
+                default.
 
         Returns:
             float32 RGB [H, W, 3] in [0, 1].
 
         Raises:
-            ValueError: for another shape, type or range, or a strength outside [0, 1].
+            ValueError: for another shape, type or range, a strength outside [0, 1], or a style that
+                the model does not have.
             TooLargeError: when the memory that is free is not enough.
         """
         image = _checked(image)
         if not 0 <= strength <= 1:
             raise ValueError(f"strength {strength}: give 0 (the photo) to 1 (fully stylized)")
+        weights = self._weights(style)
         if strength == 0:
             return image.copy()
         self._check_memory(*image.shape[:2])
-        stylized = np.clip(self._run(image[np.newaxis])[0], 0, 1)
+        stylized = np.clip(self._run(image[np.newaxis], *weights)[0], 0, 1)
         if self._keeps_memory:
             self._kept = image.shape[0] * image.shape[1] * self._bytes_per_pixel
         if preserve_color:
@@ -127,6 +152,30 @@ class Stylizer:
             blend = image * np.float32(1 - strength) + stylized * np.float32(strength)
             stylized = np.clip(blend, 0, 1)  # of rounding
         return stylized
+
+    def _weights(self, style) -> list[np.ndarray]:
+        """What `run` wants beside the image: [weights [1, styles]], or nothing."""
+        if not self.styles:
+            if style is not None:
+                raise ValueError(f"style {style!r}: the model has one style alone; give none")
+            return []
+        if style is None:
+            style = 0
+        weights = np.zeros((1, len(self.styles)))
+        for key, weight in (style if isinstance(style, Mapping) else {style: 1.0}).items():
+            index = self.styles.index(key) if key in self.styles else key
+            if not isinstance(index, int | np.integer) or not 0 <= index < len(self.styles):
+                raise ValueError(
+                    f"style {key!r}: the model has no such style. Give one of "
+                    f"{', '.join(self.styles)}, or 0 to {len(self.styles) - 1}"
+                )
+            if not 0 <= weight < math.inf:
+                raise ValueError(f"style {key!r} with weight {weight}: give a number from 0")
+            weights[0, index] += weight
+        if not weights.any():
+            raise ValueError(f"styles {dict(style)}: give at least one of them a weight above 0")
+        weights /= weights.max()  # the sum of what is given may overflow
+        return [(weights / weights.sum()).astype(np.float32)]
 
     def _check_memory(self, height: int, width: int):
         needed = height * width * (self._bytes_per_pixel + _OWN_BYTES_PER_PIXEL)
@@ -176,6 +225,36 @@ def compare(content: np.ndarray, style: np.ndarray | None, result: np.ndarray) -
             same = picture.shape[0] == height
             row += [gutter, picture if same else images.resize(picture, (height, width))]
     return np.concatenate(row[1:], axis=1)
+
+
+def grid(rows: Sequence[Sequence[np.ndarray | None]], size: int = 256) -> np.ndarray:
+    """Pictures in rows and columns on white, None for an empty place.
+
+    Args:
+        rows: float32 RGB [H, W, 3] in [0, 1], of any sizes; as many in each row.
+        size: longest side of each in the grid, in pixels; a row is as high as its highest.
+
+    Returns:
+        float32 RGB [H, W, 3] in [0, 1].
+    """
+    gutter = max(2, size // 50)
+    bands = []
+    for row in rows:
+        cells = {}
+        for column, picture in enumerate(row):
+            if picture is not None:
+                scale = size / max(picture.shape[:2])
+                sides = (max(1, round(side * scale)) for side in picture.shape[:2])
+                cells[column] = images.resize(picture, tuple(sides))
+        tallest = max((cell.shape[0] for cell in cells.values()), default=0)
+        band = np.ones((tallest, len(row) * (size + gutter) - gutter, 3), np.float32)
+        for column, cell in cells.items():
+            height, width = cell.shape[:2]
+            top = (tallest - height) // 2
+            left = column * (size + gutter) + (size - width) // 2
+            band[top : top + height, left : left + width] = cell
+        bands += [np.ones((gutter, band.shape[1], 3), np.float32), band]
+    return np.concatenate(bands[1:])
 
 
 def _checked(image: np.ndarray) -> np.ndarray:
@@ -256,15 +335,36 @@ def _find(model: str | os.PathLike) -> Path:
     )
 
 
-def _bytes_per_pixel(path: Path) -> int:
-    """Of a model file or SavedModel folder, from the card beside it."""
-    if path.is_dir():
-        path = path.parent  # DIR/NAME/VERSION
-    card = path.parent / f"{path.name.split('.')[0]}.json"
+def _card(path: Path) -> dict:
+    """The card beside a model file or SavedModel folder; empty where there is none."""
+    version = None
+    if path.is_dir():  # DIR/NAME/VERSION
+        version, path = path.name, path.parent
     try:
-        return int(json.loads(card.read_text("utf-8"))["memory_bytes_per_pixel"])
-    except (OSError, ValueError, KeyError, TypeError):
+        card = json.loads((path.parent / f"{path.name.split('.')[0]}.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(card, dict):
+        return {}
+    if version not in (None, str(card.get("version"))):
+        card.pop("styles", None)  # an older version may have had others
+    return card
+
+
+def _bytes_per_pixel(card: dict) -> int:
+    try:
+        return int(card["memory_bytes_per_pixel"])
+    except (ValueError, KeyError, TypeError):
         return BYTES_PER_PIXEL
+
+
+def _style_names(card: dict, run) -> list[str]:
+    """Of the styles that a loaded model takes weights for; none where it takes no weights."""
+    count = getattr(run, "styles", 0)
+    names = card.get("styles")
+    if isinstance(names, list) and len(names) == count:
+        return [str(name) for name in names]
+    return [str(index) for index in range(count)]
 
 
 def _tflite_run(path: Path, threads: int):
@@ -274,19 +374,23 @@ def _tflite_run(path: Path, threads: int):
         interpreter = Interpreter(model_path=str(path), num_threads=threads)
     except ValueError as error:
         raise ValueError(f"{path}: not a TFLite model ({error})") from error
-    (source,), (result,) = interpreter.get_input_details(), interpreter.get_output_details()
+    # The image has four dimensions and comes first, style weights have two.
+    inputs = sorted(interpreter.get_input_details(), key=lambda details: -len(details["shape"]))
+    (result,) = interpreter.get_output_details()
     shape = None
 
-    def run(batch):
+    def run(batch, *weights):
         nonlocal shape
         if batch.shape != shape:
-            interpreter.resize_tensor_input(source["index"], batch.shape)
+            interpreter.resize_tensor_input(inputs[0]["index"], batch.shape)
             interpreter.allocate_tensors()
             shape = batch.shape
-        interpreter.set_tensor(source["index"], batch)
+        for details, value in zip(inputs, (batch, *weights), strict=True):
+            interpreter.set_tensor(details["index"], value)
         interpreter.invoke()
         return interpreter.get_tensor(result["index"])
 
+    run.styles = int(inputs[1]["shape"][1]) if len(inputs) > 1 else 0
     return run
 
 
@@ -300,19 +404,38 @@ def _saved_model_run(path: Path):
             "that tfstyle exported"
         )
     stylize = loaded.signatures["float"]
+    takes = stylize.structured_input_signature[1]
+
     # The signature alone does not keep the variables alive.
-    return lambda batch, _loaded=loaded: stylize(images=tf.constant(batch))["stylized"].numpy()
+    def run(batch, *weights, _loaded=loaded):
+        named = {"images": tf.constant(batch)}
+        if weights:
+            named["style_weights"] = tf.constant(weights[0])
+        return stylize(**named)["stylized"].numpy()
+
+    run.styles = takes["style_weights"].shape[1] if "style_weights" in takes else 0
+    return run
 
 
 def _keras_run(model):
     import tensorflow as tf
 
-    # One trace for all sizes; eager calls of Keras are slower and take more memory.
-    @tf.function(input_signature=[tf.TensorSpec([1, None, None, 3], tf.float32)])
-    def stylize(batch):
-        return tf.cast(model(batch, training=False), tf.float32)
+    inputs = getattr(model, "inputs", None) or ()
+    styles = inputs[1].shape[-1] if len(inputs) > 1 else 0
+    specs = [tf.TensorSpec([1, None, None, 3], tf.float32)]
+    if styles:
+        specs.append(tf.TensorSpec([1, styles], tf.float32))
 
-    return lambda batch: stylize(tf.constant(batch)).numpy()
+    # One trace for all sizes; eager calls of Keras are slower and take more memory.
+    @tf.function(input_signature=specs)
+    def stylize(*given):
+        return tf.cast(model(list(given) if styles else given[0], training=False), tf.float32)
+
+    def run(*given):
+        return stylize(*map(tf.constant, given)).numpy()
+
+    run.styles = styles
+    return run
 
 
 def _read_keras(path: Path):

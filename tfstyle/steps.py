@@ -51,11 +51,32 @@ def _content(features, target, layers):
     return tf.add_n(values) / len(layers)
 
 
+def style_draws(styles: int, *, batch_size: int, seed: int = 0, skip: int = 0) -> tf.data.Dataset:
+    """Endless batches of one style an image, to be zipped with those of `data.image_batches`.
+
+    The style of image i is a function of (seed, i), so that a resumed run passes the number of
+    batches it has used as `skip`. Each `styles` images in a row get all styles, in another order
+    each time: drawn one by one, some styles would lag behind in a short training.
+
+    Returns:
+        Dataset of style weights, float32 [batch_size, styles]: a single 1 in each row.
+    """
+
+    def draw(i):
+        order = tf.random.experimental.stateless_shuffle(
+            tf.range(styles), seed=tf.stack([tf.cast(seed, "int64"), i // styles])
+        )
+        return tf.one_hot(order[i % styles], styles)
+
+    return tf.data.Dataset.counter(skip * batch_size).map(draw).batch(batch_size)
+
+
 class PerceptualStep:
     """Trains a generator on content, Gram style and total variation.
 
     Johnson et al. 2016 (https://arxiv.org/abs/1603.08155), with every loss relative to its target's
-    energy (see `losses`), so that the same weights suit every style.
+    energy (see `losses`), so that the same weights suit every style. With several styles, Dumoulin
+    et al. 2017 (https://arxiv.org/abs/1610.07629): each image is judged by its own style.
     """
 
     def __init__(
@@ -74,10 +95,11 @@ class PerceptualStep:
     ):
         """
         Args:
-            generator: [B, H, W, 3] in [0, 1] -> same; its trainable weights are updated.
+            generator: [B, H, W, 3] in [0, 1] -> same; its trainable weights are updated. For
+                several styles its inputs are [images, style_weights [B, styles]].
             extractor: image -> features of `content_layers` and of the layers of `style_grams`.
             content_extractor: image -> features of `content_layers`; the photo needs no more.
-            style_grams: {layer: [1, C, C]} of the style image.
+            style_grams: {layer: [1, C, C]} of the style image; [styles, C, C] of several.
             optimizer: built on the generator's trainable variables.
             content_layers: layers whose content losses are averaged.
             content_weight, style_weight, tv_weight: of the losses named so.
@@ -95,20 +117,31 @@ class PerceptualStep:
         self.layer_weights = layer_weights
 
     @tf.function
-    def __call__(self, photos) -> dict[str, tf.Tensor]:
+    def __call__(self, photos, style_weights=None) -> dict[str, tf.Tensor]:
         """`update`, compiled."""
-        return self.update(photos)
+        return self.update(photos, style_weights)
 
-    def update(self, photos) -> dict[str, tf.Tensor]:
-        """One update on photos [B, H, W, 3] in [0, 1]; returns unweighted losses and total."""
+    def update(self, photos, style_weights=None) -> dict[str, tf.Tensor]:
+        """One update on photos [B, H, W, 3] in [0, 1]; returns unweighted losses and total.
+
+        `style_weights` [B, styles], for a generator of several styles: how much of each an image
+        gets. The target of a blend is the blend of the Gram matrices.
+        """
         target = self.content_extractor(photos)
+        inputs, style_grams = photos, self.style_grams
+        if style_weights is not None:
+            inputs = [photos, style_weights]
+            style_grams = {
+                layer: tf.einsum("bs,scd->bcd", style_weights, gram)
+                for layer, gram in self.style_grams.items()
+            }
         with tf.GradientTape() as tape:
-            stylized = self.generator(photos, training=True)
+            stylized = self.generator(inputs, training=True)
             features = self.extractor(stylized)
             content = _content(features, target, self.content_layers)
             style = losses.style_loss(
-                grams={layer: losses.gram(features[layer]) for layer in self.style_grams},
-                targets=self.style_grams,
+                grams={layer: losses.gram(features[layer]) for layer in style_grams},
+                targets=style_grams,
                 layer_weights=self.layer_weights,
             )
             tv = losses.total_variation(stylized)
@@ -228,4 +261,69 @@ class GanStep:
             "discriminator": discriminator_total,
             "real_accuracy": tf.reduce_mean(tf.cast(real > boundary, "float32")),
             "fake_accuracy": tf.reduce_mean(tf.cast(fake <= boundary, "float32")),
+        }
+
+
+class NoiseGanStep:
+    """Trains a generator of pictures from noise and a discriminator, one update of each on a batch.
+
+    Goodfellow et al. 2014 (https://arxiv.org/abs/1406.2661), algorithm 1 with one step of the
+    discriminator and the non-saturating generator's loss; cross-entropy in both.
+    """
+
+    def __init__(
+        self,
+        *,
+        generator: keras.Model,
+        discriminator: keras.Model,
+        generator_optimizer: keras.optimizers.Optimizer,
+        discriminator_optimizer: keras.optimizers.Optimizer,
+    ):
+        """
+        Args:
+            generator: noise [B, N] -> pictures [B, H, W, C] in [0, 1].
+            discriminator: pictures -> scores before any sigmoid, any shape.
+            generator_optimizer, discriminator_optimizer: built on their network's variables.
+        """
+        self.generator = generator
+        self.discriminator = discriminator
+        self.generator_optimizer = generator_optimizer
+        self.discriminator_optimizer = discriminator_optimizer
+
+    @tf.function
+    def __call__(self, pictures, noise) -> dict[str, tf.Tensor]:
+        """`update`, compiled."""
+        return self.update(pictures, noise)
+
+    def update(self, pictures, noise) -> dict[str, tf.Tensor]:
+        """One update of each network; pictures [B, H, W, C] in [0, 1], noise [B, N].
+
+        Returns both losses, and the discriminator's accuracy on real and on generated pictures
+        (shares in [0, 1]).
+        """
+        with tf.GradientTape() as generator_tape, tf.GradientTape() as discriminator_tape:
+            # A call each: batch normalisation must not tell them apart by their neighbours.
+            real = self.discriminator(pictures, training=True)
+            fake = self.discriminator(self.generator(noise, training=True), training=True)
+            generator_loss = losses.bce_generator_loss(fake=fake)
+            discriminator_loss = losses.bce_discriminator_loss(real=real, fake=fake)
+            generator_scaled = self.generator_optimizer.scale_loss(generator_loss)
+            discriminator_scaled = self.discriminator_optimizer.scale_loss(discriminator_loss)
+        _apply(
+            self.generator_optimizer,
+            generator_tape,
+            generator_scaled,
+            self.generator.trainable_variables,
+        )
+        _apply(
+            self.discriminator_optimizer,
+            discriminator_tape,
+            discriminator_scaled,
+            self.discriminator.trainable_variables,
+        )
+        return {
+            "generator": generator_loss,
+            "discriminator": discriminator_loss,
+            "real_accuracy": tf.reduce_mean(tf.cast(real > 0.0, "float32")),
+            "fake_accuracy": tf.reduce_mean(tf.cast(fake <= 0.0, "float32")),
         }

@@ -29,24 +29,58 @@ def fast_generator(*, width: int = 16, depth: int = 4, name: str = "fast") -> ke
         Functional model, [B, H, W, 3] in [0, 1] -> [B, H, W, 3] in [0, 1], any size from 1x1.
     """
     images = keras.Input((None, None, 3), name="images")
+    stylized = _fast(images, width, depth, lambda x: layers.InstanceNorm()(x))
+    return keras.Model(images, stylized, name=name)
+
+
+def fusion_generator(
+    *, styles: int, width: int = 16, depth: int = 4, name: str = "fusion"
+) -> keras.Model:
+    """`fast_generator` for several styles and all blends of them.
+
+    After Dumoulin et al. 2017 (https://arxiv.org/abs/1610.07629): all styles share the convolutions
+    and differ in the gamma and beta of each normalisation, 2 C numbers a style for C channels. Its
+    second input says how much of each style; the parameters are blended, not the pictures.
+
+    Args:
+        styles: number of styles, at least 1.
+        width, depth: see `fast_generator`.
+
+    Returns:
+        Functional model, [images, style_weights] -> [B, H, W, 3] in [0, 1]: images [B, H, W, 3] in
+        [0, 1], any size from 1x1; style_weights [B or 1, styles], each image's sum to 1.
+
+    Raises:
+        ValueError: for fewer than one style.
+    """
+    if styles < 1:
+        raise ValueError(f"fusion_generator styles {styles}: give 1 or more")
+    images = keras.Input((None, None, 3), name="images")
+    weights = keras.Input((styles,), name="style_weights")
+    stylized = _fast(images, width, depth, lambda x: layers.ConditionalInstanceNorm()([x, weights]))
+    return keras.Model([images, weights], stylized, name=name)
+
+
+def _fast(images, width, depth, normed):
+    """What `fast_generator` and `fusion_generator` have in common; `normed` normalises features."""
     x = layers.PadToMultiple(8, minimum=16)(images)
-    half = keras.layers.ReLU()(layers.InstanceNorm()(_padded_conv(x, width, 5, 2, name="stem")))
+    half = keras.layers.ReLU()(normed(_padded_conv(x, width, 5, 2, name="stem")))
     quarter = _padded_conv(half, 2 * width, 3, 2, name="down1")
-    quarter = keras.layers.ReLU()(layers.InstanceNorm()(quarter))
+    quarter = keras.layers.ReLU()(normed(quarter))
     x = _padded_conv(quarter, 4 * width, 3, 2, name="down2")
-    x = keras.layers.ReLU()(layers.InstanceNorm()(x))
+    x = keras.layers.ReLU()(normed(x))
     for i in range(depth):
         y = _padded_conv(x, 4 * width, 3, name=f"block{i}_conv1")
-        y = keras.layers.ReLU()(layers.InstanceNorm()(y))
+        y = keras.layers.ReLU()(normed(y))
         y = _padded_conv(y, 4 * width, 3, name=f"block{i}_conv2")
-        x = keras.layers.Add()([x, layers.InstanceNorm()(y)])
-    x = layers.InstanceNorm()(layers.ResizeConv(2 * width, 3, use_bias=False, name="up1")(x))
+        x = keras.layers.Add()([x, normed(y)])
+    x = normed(layers.ResizeConv(2 * width, 3, use_bias=False, name="up1")(x))
     x = keras.layers.ReLU()(keras.layers.Add()([x, quarter]))
-    x = layers.InstanceNorm()(layers.ResizeConv(width, 3, use_bias=False, name="up2")(x))
+    x = normed(layers.ResizeConv(width, 3, use_bias=False, name="up2")(x))
     x = keras.layers.ReLU()(keras.layers.Add()([x, half]))
     x = layers.ResizeConv(3, 5, name="head")(x)
     x = keras.layers.Activation("sigmoid", dtype="float32")(x)
-    return keras.Model(images, layers.CropLike(dtype="float32")([x, images]), name=name)
+    return layers.CropLike(dtype="float32")([x, images])
 
 
 _NORMS = {"instance": layers.InstanceNorm, "batch": keras.layers.BatchNormalization}

@@ -57,18 +57,64 @@ class InstanceNorm(keras.layers.Layer):
         self.beta = self.add_weight(shape=(channels,), initializer="zeros", name="beta")
 
     def call(self, x):
-        x = tf.cast(x, "float32")
-        mean = tf.reduce_mean(x, axis=[1, 2], keepdims=True)
-        centred = x - mean
-        variance = tf.reduce_mean(tf.square(centred), axis=[1, 2], keepdims=True)
-        scale = tf.cast(self.gamma, "float32") * tf.math.rsqrt(variance + self.epsilon)
-        return tf.cast(centred * scale + tf.cast(self.beta, "float32"), self.compute_dtype)
+        x = _instance_norm(x, self.gamma, self.beta, self.epsilon)
+        return tf.cast(x, self.compute_dtype)
 
     def compute_output_shape(self, input_shape):
         return input_shape
 
     def get_config(self):
         return {**super().get_config(), "epsilon": self.epsilon}
+
+
+@keras.saving.register_keras_serializable(package="tfstyle")
+class ConditionalInstanceNorm(keras.layers.Layer):
+    """Instance normalisation with a gamma and a beta for each style, blended by weights.
+
+    Dumoulin et al. 2017 (https://arxiv.org/abs/1610.07629), eq. 5, and section 3.4 for the blend:
+    as `InstanceNorm`, where gamma and beta of an image are the sums over styles s of
+    w_s gamma_s and w_s beta_s. All of it is in float32 under every dtype policy.
+
+    ([B, H, W, C], w [B or 1, styles]) -> [B, H, W, C].
+    """
+
+    def __init__(self, epsilon: float = 1e-5, **kwargs):
+        # Half precision would round the weights, so that they no longer sum to 1.
+        super().__init__(autocast=False, **kwargs)
+        self.epsilon = epsilon
+
+    def build(self, input_shape):
+        features, weights = input_shape
+        shape = (weights[-1], features[-1])
+        self.gamma = self.add_weight(shape=shape, initializer="ones", name="gamma")
+        self.beta = self.add_weight(shape=shape, initializer="zeros", name="beta")
+
+    def call(self, inputs):
+        x, weights = inputs
+        # [B, styles, 1, 1, 1]. Not a matrix product: TFLite's int8 would round the tables, and a
+        # GPU's TensorFloat-32 the weights.
+        weights = tf.cast(weights, "float32")[:, :, tf.newaxis, tf.newaxis, tf.newaxis]
+        gamma, beta = (
+            tf.reduce_sum(weights * tf.cast(table, "float32")[:, tf.newaxis, tf.newaxis], axis=1)
+            for table in (self.gamma, self.beta)
+        )
+        return tf.cast(_instance_norm(x, gamma, beta, self.epsilon), self.compute_dtype)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape[0]
+
+    def get_config(self):
+        return {**super().get_config(), "epsilon": self.epsilon}
+
+
+def _instance_norm(x, gamma, beta, epsilon):
+    """[B, H, W, C] -> same, float32; gamma and beta [C] or [B or 1, 1, 1, C]."""
+    x = tf.cast(x, "float32")
+    mean = tf.reduce_mean(x, axis=[1, 2], keepdims=True)
+    centred = x - mean
+    variance = tf.reduce_mean(tf.square(centred), axis=[1, 2], keepdims=True)
+    scale = tf.cast(gamma, "float32") * tf.math.rsqrt(variance + epsilon)
+    return centred * scale + tf.cast(beta, "float32")
 
 
 @keras.saving.register_keras_serializable(package="tfstyle")

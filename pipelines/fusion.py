@@ -1,0 +1,230 @@
+"""Fast style transfer in several styles and all blends of them: one network, one pass a photo.
+
+    make train PIPELINE=fusion                            # bundled photos, three drawn styles
+    make train PIPELINE=fusion STYLE=a.jpg,b.jpg CONTENT=photos/ STEPS=8000
+    python -m pipelines.fusion --style=paintings/ --content=photos/ --steps=8000 --name=mine
+
+Dumoulin et al. 2017, "A Learned Representation For Artistic Style"
+(https://arxiv.org/abs/1610.07629): the styles share all convolutions, 343 395 weights, and each has
+a scale and an offset of its own for every normalised channel, 1344 numbers. A blend of these is a
+blend of the styles. Each image of a batch is taught one style; no blend is taught.
+
+Give it more steps than pipelines.fast: a style learns from its share of them.
+"""
+
+import os
+import pathlib
+import statistics
+
+import numpy as np
+import tensorflow as tf
+
+from tfstyle import (
+    cli,
+    data,
+    export,
+    features,
+    images,
+    inference,
+    losses,
+    metrics,
+    samples,
+    steps,
+    training,
+)
+from tfstyle.networks import generators
+
+
+def train(
+    *,
+    style: str = ",".join(samples.STYLES),
+    content: str = "",
+    name: str = "fusion",
+    title: str = "",
+    licence: str = "",
+    photos: str = "",
+    initial: str = "",
+    width: int = 16,
+    depth: int = 4,
+    crop_size: int = 160,
+    batch_size: int = 1,
+    style_size: int = 384,
+    content_layers: str = losses.CONTENT_LAYER,
+    content_weight: float = 1.0,
+    style_weight: float = 10.0,
+    tv_weight: float = 0.0,
+    learning_rate: float = 3e-3,
+    clip_norm: float = 5.0,
+    ema_decay: float = 0.995,
+    evaluate_on: str = "",
+    strict_data: bool = False,
+    saved_models: str = "saved_models",
+    options: training.Options = training.Options(steps=1200),  # noqa: B008 (frozen)
+):
+    """Trains, exports and shows several styles in one network.
+
+    Args:
+        style: image files, folders of them, or names of styles that tfstyle draws (swirls, mosaic,
+            woodcut), separated by commas; each image is a style and is called as its file is.
+        content: folder of photos (several: separate by commas), or tfds:NAME:SPLIT; the bundled
+            photos where empty.
+        name: of the run and the exported model.
+        title: of the styles, for the model card; their names where empty.
+        licence: of the model, for its card.
+        photos: what the photos are and where they are from, for the model card.
+        initial: folder of a run (runs/NAME) whose generator's weights to start from, to go on with
+            other weights of the losses; it must have as many styles.
+        width: channels of the generator at half size; more is finer, slower and larger.
+        depth: residual blocks of the generator.
+        crop_size: side of the training crops, in pixels.
+        batch_size: crops in a step, over all devices; each is taught one style.
+        style_size: longest side of the style images, in pixels; larger gives larger strokes.
+        content_layers: VGG16 layers of the content loss, separated by commas; shallower ones keep
+            finer detail of the photo.
+        content_weight: of the content loss; more keeps more of the photo.
+        style_weight: of the style loss; more gives more of the paintings.
+        tv_weight: of total variation; more is smoother.
+        learning_rate: of Adam at its highest; a cosine leads down from there.
+        clip_norm: bound on the norm of the gradient.
+        ema_decay: of the average of the weights that is exported; 0 for the last weights.
+        evaluate_on: photos (files or folders, separated by commas) that are kept out of training
+            and give the figures on the model card.
+        strict_data: stop at the first unreadable image.
+        saved_models: folder to export to.
+        options: see training.Options.
+    """
+    settings = {key: value for key, value in locals().items() if key != "options"}
+    strategy = training.prepare(options)
+
+    # Data
+    export.check_name(name)
+    paintings = {}
+    for part in [style] if os.path.exists(style) else style.split(","):
+        drawn = part.strip() in samples.STYLES
+        for path in [pathlib.Path(part.strip())] if drawn else data.list_files(part):
+            if path.stem in paintings:
+                raise ValueError(f"style {path}: another is called {path.stem} too; rename one")
+            painting = samples.style(path.name, style_size) if drawn else images.read(path)
+            paintings[path.stem] = images.fit(painting, style_size)
+    names = list(paintings)
+    held_out = data.list_files(evaluate_on)
+
+    def batches(skip):
+        dataset, report = data.image_batches(
+            content or samples.photo_paths(),
+            batch_size=batch_size,
+            crop_size=crop_size,
+            seed=options.seed,
+            skip=skip,
+            strict=strict_data,
+            exclude=held_out,
+        )
+        draws = steps.style_draws(len(names), batch_size=batch_size, seed=options.seed, skip=skip)
+        return tf.data.Dataset.zip(dataset, draws), [report]
+
+    # Networks
+    with strategy.scope():
+        generator = generators.fusion_generator(styles=len(names), width=width, depth=depth)
+        if initial:
+            training.start_from(generator, initial)
+        extractor = features.vgg16(
+            (*losses.STYLE_LAYERS, *content_layers.split(",")), dtype=options.precision
+        )
+        content_extractor = features.vgg16(content_layers.split(","), dtype=options.precision)
+        optimizer = training.adam(
+            training.cosine_schedule(learning_rate, options.steps),
+            generator.trainable_variables,
+            clip_norm=clip_norm,
+        )
+        ema = training.Ema(generator, ema_decay) if ema_decay else None
+
+    # Losses
+    of_paintings = [extractor(painting[None]) for painting in paintings.values()]
+    step = steps.PerceptualStep(
+        generator=generator,
+        extractor=extractor,
+        content_extractor=content_extractor,
+        style_grams={
+            layer: tf.concat([losses.gram(of_one[layer]) for of_one in of_paintings], axis=0)
+            for layer in losses.STYLE_LAYERS
+        },
+        optimizer=optimizer,
+        content_layers=content_layers.split(","),
+        content_weight=content_weight,
+        style_weight=style_weight,
+        tv_weight=tv_weight,
+    )
+
+    # Train
+    run = training.open_run(name, options, settings)
+    result = ema.model if ema else generator
+    shown = samples.crops(crop_size)
+    # The styles in turn.
+    shown_in = np.eye(len(names), dtype=np.float32)[np.arange(len(shown)) % len(names)]
+    final_losses = training.fit(
+        step.update,
+        batches=batches,
+        state={"generator": generator, "optimizer": optimizer},
+        run=run,
+        options=options,
+        strategy=strategy,
+        ema=ema,
+        sample=lambda: training.sample_grid(lambda batch: result([batch, shown_in]), shown),
+    )
+
+    # Export
+    extractor = features.vgg16(metrics.LAYERS)
+    stylizer = inference.Stylizer.load(result)
+    figures = {
+        key: metrics.evaluate_all(
+            lambda photo, index=index: stylizer(photo, style=index),
+            held_out or samples.photo_paths(),
+            painting,
+            extractor=extractor,
+        )
+        for index, (key, painting) in enumerate(paintings.items())
+    }
+    mean = {
+        key: statistics.mean(of_one[key] for of_one in figures.values())
+        for key in figures[names[0]]
+    }
+    exported = export.export(
+        result,
+        name,
+        directory=saved_models,
+        styles=names,
+        card={
+            "description": "Fast style transfer: several styles and their blends, one pass.",
+            "style": title or ", ".join(names),
+            "licence": licence,
+            "data": photos or content or "the photos bundled with tfstyle",
+            "pipeline": "pipelines.fusion",
+            "options": training.card_options(settings, options),
+            "losses": final_losses,
+            "figures": {
+                "photos": "kept out of training" if held_out else "bundled",
+                **mean,
+                "by_style": figures,
+            },
+        },
+    )
+    stylizer = inference.Stylizer.load(exported.tflite["float32"])
+    pictured = [
+        images.fit(images.read(path), 512) for path in held_out[:4] or samples.photo_paths()
+    ]
+    rows = [[None, *paintings.values()]]
+    rows += [[photo, *(stylizer(photo, style=key) for key in names)] for photo in pictured]
+    images.write(run.folder / "result.jpg", inference.grid(rows))
+    if len(names) > 1:
+        # From each of the first styles to the next.
+        rows = [
+            [stylizer(pictured[0], style={one: 4 - i, other: i}) for i in range(5)]
+            for one, other in zip(names[:4], names[1:5], strict=False)
+        ]
+        images.write(run.folder / "blend.jpg", inference.grid(rows))
+        print(f"Blends      {run.folder / 'blend.jpg'}")
+    export.announce(exported, run.folder / "result.jpg")
+
+
+if __name__ == "__main__":
+    cli.run(train)
