@@ -105,7 +105,7 @@ def digit_discriminator(*, width: int = 16, name: str = "digit_discriminator") -
 def digit_classifier(*, width: int = 16, name: str = "digit_classifier") -> keras.Model:
     """Digits -> probabilities of the ten classes, to judge generated digits by.
 
-    An epoch of MNIST takes it to 98 to 99 % of the test digits.
+    An epoch of MNIST took it to 97.8 % of the test digits, and to be sure of 93 % of them.
 
     Args:
         width: channels at 28x28; twice as many at 14x14.
