@@ -24,6 +24,7 @@ import os
 import re
 import signal
 import sys
+import textwrap
 import time
 import types
 import typing
@@ -300,7 +301,14 @@ def _refuse_clashes(jobs):
 def _add_optimize(commands):
     presets = _presets()
     told = "\n".join(
-        f"  {name:<12}{', '.join(f'{key} {_text(value)}' for key, value in preset.items())}"
+        textwrap.fill(
+            ", ".join(f"{key} {_text(value)}" for key, value in preset.items()),
+            width=80,
+            initial_indent=f"  {name:<12}",
+            subsequent_indent=" " * 14,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
         for name, preset in presets.items()
     )
     backbones = ", ".join(key.value for key in _constant("features", "BACKBONES").keys)
