@@ -371,7 +371,7 @@ def test_a_session_that_says_no_style_gets_the_first(exported, generator, photo)
     assert np.abs(np.stack(decoded).astype(int) - first).max() <= 1
 
 
-@pytest.mark.parametrize("variant", ["float32", "float16", "int8"])
+@pytest.mark.parametrize("variant", ["float32", "int8"])
 def test_tflite_takes_weights_at_any_size_in_built_in_operations(exported, generator, rng, variant):
     interpreter = Interpreter(model_path=str(exported.tflite[variant]))
     assert interpreter.get_signature_list() == {
@@ -380,7 +380,7 @@ def test_tflite_takes_weights_at_any_size_in_built_in_operations(exported, gener
     operations = {details["op_name"] for details in interpreter._get_ops_details()}
     assert not [o for o in operations if o.startswith("Flex") or o in ("CUSTOM", "READ_VARIABLE")]
     run = interpreter.get_signature_runner()
-    tolerance = {"float32": 1e-4, "float16": 0.02, "int8": 0.1}[variant]
+    tolerance = {"float32": 1e-4, "int8": 0.1}[variant]
     for size in [*SIZES, SIZES[0]]:
         for weights in BLENDS[:, None]:
             batch = pictures(rng, *size)
@@ -393,7 +393,9 @@ def test_the_card_names_the_styles_and_says_in_which_blends_parity_was_measured(
     assert (card["styles"], card["style"]) == (NAMES, "three")
     assert card["signatures"]["float"]["inputs"]["style_weights"] == "float32 [None, 3]"
     assert card["parity"]["style_weights"] == [*EYE.tolist(), [1 / 3] * 3]
-    for artifact, (measure, bound) in BOUNDS.items():
+    assert "tflite_float16" not in card["parity"] and "float16" not in exported.tflite
+    for artifact in BOUNDS.keys() - {"tflite_float16"}:
+        measure, bound = BOUNDS[artifact]
         assert 0 <= card["parity"][artifact][measure] <= bound
     assert 24 < card["memory_bytes_per_pixel"] < 500
 

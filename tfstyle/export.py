@@ -85,8 +85,9 @@ def export(
     cannot be decoded, or has more than MAX_SERVED_PIXELS, with InvalidArgument.
 
     A generator of several styles has a second input "style_weights", float32 [N or 1, styles], each
-    image's sum to 1; its TFLite files likewise, [1, styles]. TensorFlow Serving and other sessions
-    may leave it out, which gives the first style; signatures loaded in Python always want it.
+    image's sum to 1; its TFLite files likewise, [1, styles], without a float16 one. TensorFlow
+    Serving and other sessions may leave it out, which gives the first style; signatures loaded in
+    Python always want it.
 
     Every artifact is run on `photo` at PARITY_SIZES, in each style and in an even blend of all, and
     compared with Keras. The card says what was measured; its keys are name, version, created (UTC),
@@ -130,7 +131,10 @@ def export(
         staged = Path(staging)
         saved_model = staged / name / str(version)
         tf.saved_model.save(module, str(saved_model), signatures=signatures)
-        tflite = {variant: staged / _tflite_name(name, variant) for variant in TFLITE_VARIANTS}
+        # With several styles LiteRT 2.x gives wrong pictures in float16, now and then, from the
+        # second call after a resize on: better no such file than one that cannot be trusted.
+        variants = [kind for kind in TFLITE_VARIANTS if not (styles and kind == "float16")]
+        tflite = {variant: staged / _tflite_name(name, variant) for variant in variants}
         stylize = _one_image(generator)
         for variant, path in tflite.items():
             path.write_bytes(_tflite(name, module, stylize, variant))
@@ -395,7 +399,8 @@ def _parity(name, generator, photo, saved_model: Path, tflite: dict[str, Path]) 
                     differences[artifact].append(np.abs(run(image, weights) - expected))
 
     parity, failures = {}, []
-    for artifact, (measure, bound) in BOUNDS.items():
+    for artifact in differences:
+        measure, bound = BOUNDS[artifact]
         worst = {
             # Not Python's max, which can pass over NaN.
             "max": float(np.max([difference.max() for difference in differences[artifact]])),
