@@ -8,6 +8,7 @@ whole image.
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Literal
@@ -94,13 +95,11 @@ class Objective:
         self.extractor = extractor
         self.content_layers, self.style_layers = dict(content_layers), dict(style_layers)
         self._style_loss, self._formula = style_loss, formula
-        # A tensor, so that another weight needs no other graph.
-        self._weights = {
-            "content": tf.constant(content_weight, tf.float32),
-            "style": tf.constant(style_weight, tf.float32),
-            "tv": tf.constant(tv_weight, tf.float32),
-        }
+        self._weights = {"content": content_weight, "style": style_weight, "tv": tv_weight}
         self._compiled, self._jit, self._graphs = compiled, jit, {}
+        # Of each size once, not at every step: Keras runs the whole network symbolically for it.
+        self._shapes = functools.cache(lambda size: extractor.compute_output_shape((1, *size, 3)))
+        self._receptive_field = functools.cache(lambda: features.receptive_field(extractor))
 
     def bytes_per_pixel(self) -> float:
         """Memory that a forward and backward pass over an untiled image takes, forecast."""
@@ -132,13 +131,12 @@ class Objective:
             for layer, whole in stored.items():
                 whole[:, *part.place(layer)] = found[layer]
         energies = {layer: float(np.vdot(found, found)) for layer, found in stored.items()}
-        statistics = []
-        for region in regions:
-            statistics.append(self._statistics(region.style, region.style_mask, tile))
-        masked = [
+        statistics = [self._statistics(region.style, region.style_mask, tile) for region in regions]
+        masks = [
             np.ones(size, np.float32) if region.mask is None else region.mask for region in regions
         ]
-        anywhere = all(region.mask is None for region in regions)
+        if all(region.mask is None for region in regions):
+            masks = []
         relative = self._formula == "relative"
         return Targets(
             size=size,
@@ -150,7 +148,7 @@ class Objective:
             means=_stacked([means for means, _ in statistics]),
             grams=_stacked([grams for _, grams in statistics]),
             weights=[tf.constant(region.weight, tf.float32) for region in regions],
-            masks=self._layer_masks(size, [] if anywhere else masked),
+            masks=self._layer_masks(size, masks),
         )
 
     def __call__(
@@ -335,13 +333,10 @@ class Objective:
 
     # Tiles.
 
-    def _shapes(self, size) -> dict[str, tuple[int, ...]]:
-        return self.extractor.compute_output_shape((1, *size, 3))
-
     def _parts(self, size, tile) -> "list[_Part]":
         if tile is None or max(size) <= tile:
             return [_Part(self._shapes(size), size, (0, size[0]), (0, size[1]), 0)]
-        halo, stride = features.receptive_field(self.extractor)
+        halo, stride = self._receptive_field()
         halo = -(-halo // stride) * stride
         side = max(stride, tile // stride * stride)
         shapes = self._shapes(size)
