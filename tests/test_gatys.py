@@ -19,9 +19,10 @@ def _tiny_backbone(tiny_extractor, monkeypatch):
     use(monkeypatch, lambda layers, *, weights=None, pooling="max", dtype="float32": tiny_extractor)
 
 
-def use(monkeypatch, build):
+def use(monkeypatch, build, **attributes):
     """Puts another network in the place of VGG16."""
-    other = dataclasses.replace(features.BACKBONES["vgg16"], build=build)
+    attributes = {"bfloat16_holds": False} | attributes
+    other = dataclasses.replace(features.BACKBONES["vgg16"], build=build, **attributes)
     monkeypatch.setitem(features.BACKBONES, "vgg16", other)
 
 
@@ -334,6 +335,29 @@ def test_bfloat16_is_chosen_where_it_is_fast_and_holds(
     monkeypatch.setattr(machine, "has_fast_bfloat16", lambda: True)
     broken.add("mixed_bfloat16")
     assert optimize(content, [swirls], precision="auto", steps=1).precision == "float32"
+    # Where it is known to hold there is no trial; other layers than the known ones are tried.
+    use(monkeypatch, build, bfloat16_holds=True)
+    assert optimize(content, [swirls], precision="auto", steps=1).precision == "bfloat16"
+    own = {"style_layers": losses.STYLE_LAYERS[:4]}
+    assert optimize(content, [swirls], precision="auto", steps=1, **own).precision == "float32"
+
+
+def test_bfloat16_holds_for_the_backbone_that_says_so(content, swirls, monkeypatch):
+    use(monkeypatch, features.vgg16, bfloat16_holds=True)
+    pictures = [
+        optimize(content, [swirls], precision=precision, min_size=64, steps=20).image
+        for precision in ("float32", "bfloat16")
+    ]
+    extractor = features.vgg16((*losses.STYLE_LAYERS, losses.CONTENT_LAYER))
+    totals = []
+    for picture in pictures:
+        of = {name: extractor(x[None]) for name, x in (("out", picture), ("photo", content))}
+        content_loss = losses.content_loss(
+            features=of["out"][losses.CONTENT_LAYER], target=of["photo"][losses.CONTENT_LAYER]
+        )
+        totals.append(float(content_loss) + 10 * style_distance(extractor, picture, swirls))
+    assert features.BACKBONES["vgg16"].bfloat16_holds
+    assert totals[1] < 1.05 * totals[0]
 
 
 def test_a_loss_that_is_not_finite_is_an_error(content, swirls, monkeypatch):

@@ -264,11 +264,14 @@ class Backbone:
         build: `vgg16` or another function of the same signature.
         style_layers: whose Gram matrices stand for style, from fine to coarse.
         content_layers: whose features stand for content.
+        bfloat16_holds: whether a Gatys picture made through these layers in bfloat16 is known to be
+            as good as one in float32. Where it is not, `gatys.optimize` tries it first.
     """
 
     build: Callable[..., keras.Model]
     style_layers: tuple[str, ...]
     content_layers: tuple[str, ...]
+    bfloat16_holds: bool = False
 
 
 # VGG: Gatys, Ecker and Bethge 2016, "Image Style Transfer Using Convolutional Neural Networks",
@@ -287,6 +290,9 @@ BACKBONES = {
         build=vgg16,
         style_layers=tuple(f"block{block}_conv1" for block in range(1, 6)),
         content_layers=("block4_conv2",),
+        # 40 photos with 23 styles, from the photo and from noise: cosine of the two gradients 0.967
+        # to 1, median 0.997; where it was lowest the picture's loss differed by less than 1 %.
+        bfloat16_holds=True,
     ),
     "vgg19": Backbone(
         build=vgg19,

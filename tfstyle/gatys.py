@@ -21,6 +21,7 @@ import tensorflow as tf
 from tfstyle import color as colors
 from tfstyle import features, images, machine
 from tfstyle.lbfgs import Lbfgs
+from tfstyle.machine import TooLargeError
 from tfstyle.objective import Objective, Region
 
 # Values that `optimize` takes in place of its defaults; any of them can still be given.
@@ -33,7 +34,7 @@ PRESETS = {
         "style_weight": 6.0,
         "min_size": 512,
     },
-    "preview": {"size": 384, "min_size": 192, "steps": 10},
+    "preview": {"size": 384, "min_size": 192, "steps": 8},
 }
 
 OPTIMIZERS = ("lbfgs", "adam", "adagrad")
@@ -60,14 +61,6 @@ _ARRAYS, _HISTORY = 14, 20
 # holds: its rounding is then smaller than what one step changes.
 _SAME_DIRECTION = 0.97
 _TRIAL_SIDE = 80
-
-
-class TooLargeError(ValueError):
-    """More memory is needed than is free. `fits`: (height, width) of its aspect that would fit."""
-
-    def __init__(self, message: str, fits: tuple[int, int]):
-        super().__init__(message)
-        self.fits = fits
 
 
 @dataclasses.dataclass(frozen=True)
@@ -241,6 +234,9 @@ def optimize(
     if backbone not in features.BACKBONES:
         raise ValueError(f"backbone {backbone!r}: give {', '.join(features.BACKBONES)}")
     network = features.BACKBONES[backbone]
+    as_known = (pooling, style_loss) == ("max", "gram") and not (
+        weights or style_layers or content_layers
+    )
     style_layers = _normalised(
         network.style_layers if style_layers is None else style_layers, "style_layers"
     )
@@ -281,7 +277,12 @@ def optimize(
             dataclasses.replace(style, image=colors.match_color(style.image, content))
             for style in styles
         ]
-    precision = _precision(precision, objective, content, styles, style_scale)
+    precision = _precision(precision)
+    if precision == "auto":
+        holds = as_known and network.bfloat16_holds
+        if not holds:
+            holds = _bfloat16_holds(objective, content, styles, style_scale)
+        precision = "bfloat16" if holds else "float32"
     judge = objective(precision)
     tile = _tile(tile, judge, content.shape[:2], optimizer)
 
@@ -516,7 +517,7 @@ def _regions(styles, size, style_scale) -> list[Region]:
         own = max(style.image.shape[:2])
         side = round(min(max(size) * style_scale, own * max(1.0, style_scale)))
         shape = style.image.shape[:2]
-        there = _scaled(shape, max(side, _MIN_SHORT_SIDE * max(shape) / min(shape)))
+        there = images.scaled_size(shape, max(side, _MIN_SHORT_SIDE * max(shape) / min(shape)))
         regions.append(
             Region(
                 style=images.resize(style.image, there),
@@ -539,9 +540,9 @@ def _sizes(size, min_size, factor) -> list[tuple[int, int]]:
     while (
         not sizes
         or longest >= max(min_size, _MIN_SIDE)
-        and (min(_scaled(size, longest)) >= _MIN_SHORT_SIDE)
+        and (min(images.scaled_size(size, longest)) >= _MIN_SHORT_SIDE)
     ):
-        sizes.append(_scaled(size, round(longest)))
+        sizes.append(images.scaled_size(size, round(longest)))
         longest /= factor
     return sizes[::-1]
 
@@ -555,7 +556,7 @@ def _steps(steps, here, final) -> int:
 
 
 def _final_size(size, longest) -> tuple[int, int]:
-    final = _scaled(size, longest or max(size))
+    final = images.scaled_size(size, longest or max(size))
     if min(final) < _MIN_SHORT_SIDE:
         raise ValueError(
             f"a picture of {final[1]}x{final[0]} pixels: the deepest layer needs at least "
@@ -564,21 +565,21 @@ def _final_size(size, longest) -> tuple[int, int]:
     return final
 
 
-def _scaled(size, longest) -> tuple[int, int]:
-    scale = longest / max(size)
-    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
-
-
-def _precision(precision, objective, content, styles, style_scale) -> str:
-    """The precision to use, tried on a small image where it is for us to choose."""
+def _precision(precision) -> str:
+    """The precision to use; "auto" where bfloat16 would be faster."""
     if precision not in ("auto", "float32", "bfloat16"):
         raise ValueError(f"precision {precision!r}: give auto, float32 or bfloat16")
-    if precision != "auto":
-        return precision
-    if tf.config.list_physical_devices("GPU") or not machine.has_fast_bfloat16():
+    if precision == "auto" and (
+        tf.config.list_physical_devices("GPU") or not machine.has_fast_bfloat16()
+    ):
         return "float32"
+    return precision
+
+
+def _bfloat16_holds(objective, content, styles, style_scale) -> bool:
+    """Whether it does, tried on a small image."""
     shape = content.shape[:2]
-    small = images.resize(content, _scaled(shape, _TRIAL_SIDE * max(shape) / min(shape)))
+    small = images.resize(content, images.scaled_size(shape, _TRIAL_SIDE * max(shape) / min(shape)))
     regions = _regions(styles, small.shape[:2], style_scale)
     gradients = []
     for dtype in ("float32", "bfloat16"):
@@ -587,30 +588,31 @@ def _precision(precision, objective, content, styles, style_scale) -> str:
         gradients.append(judge(small, judge.targets(small, regions))[1].ravel())
     one, other = gradients
     lengths = np.linalg.norm(one) * np.linalg.norm(other)
-    return "bfloat16" if np.vdot(one, other) > _SAME_DIRECTION * lengths else "float32"
+    return bool(np.vdot(one, other) > _SAME_DIRECTION * lengths)
 
 
 def _tile(tile, judge, size, optimizer) -> int | None:
     """The side of tiles to use, None for none; refuses what does not fit."""
-    pixels = math.prod(size)
-    fixed = 12 * (_ARRAYS + (_HISTORY if optimizer == "lbfgs" else 0))
-    free, each = machine.usable_memory(), judge.bytes_per_pixel()
     if isinstance(tile, str) and tile not in ("auto", "off"):
         raise ValueError(f"tile {tile!r}: give auto, off, or a side in pixels")
-    if tile == "off" or tile == "auto" and pixels * (fixed + each) <= free:
-        needed, tile = pixels * (fixed + each), None
-    else:
+    pixels, free = math.prod(size), machine.usable_memory()
+    # Bytes for each pixel of the picture, and those that a tile takes whatever the picture's size.
+    fixed = 12 * (_ARRAYS + (_HISTORY if optimizer == "lbfgs" else 0))
+    each, once = fixed + judge.bytes_per_pixel(), 0.0
+    if isinstance(tile, int) or tile == "auto" and pixels * each > free:
         halo, _ = features.receptive_field(judge.extractor)
         # Content features are kept for the whole image; the rest is of one tile.
-        kept = fixed + judge.kept_bytes_per_pixel()
-        sides = _TILES if tile == "auto" else (tile,)
-        area = {side: min(pixels, (side + 2 * halo) ** 2) for side in sides}
-        needs = {side: pixels * kept + area[side] * each for side in sides}
-        tile = next((side for side in sides if needs[side] <= free), sides[-1])
-        needed, fixed, each = needs[tile], kept, 0.0
-        free -= area[tile] * judge.bytes_per_pixel() if needed > free else 0
+        each = fixed + judge.kept_bytes_per_pixel()
+        for side in _TILES if tile == "auto" else (tile,):
+            tile = side
+            once = min(pixels, (side + 2 * halo) ** 2) * judge.bytes_per_pixel()
+            if pixels * each + once <= free:
+                break
+    else:
+        tile = None
+    needed = pixels * each + once
     if needed > free:
-        scale = math.sqrt(max(free, 0) / (pixels * (fixed + each)))
+        scale = math.sqrt(max(free - once, 0) / (pixels * each))
         fits = tuple(max(1, int(side * scale)) for side in size)
         raise TooLargeError(
             f"{size[1]}x{size[0]} pixels need about {needed / 1e9:.1f} GB of memory and "

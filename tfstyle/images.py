@@ -589,11 +589,16 @@ def fit(image: np.ndarray, max_size: int) -> np.ndarray:
     """
     if max_size < 1:
         raise ImageError(f"max_size {max_size}: give at least 1 pixel.")
-    scale = max_size / max(image.shape[:2])
-    if scale >= 1:
+    if max(image.shape[:2]) <= max_size:
         return image
-    height, width = (max(1, round(side * scale)) for side in image.shape[:2])
-    return resize(image, (height, width))
+    return resize(image, scaled_size(image.shape[:2], max_size))
+
+
+def scaled_size(size: tuple[int, int], longest: float) -> tuple[int, int]:
+    """The size of the same aspect whose longer side is `longest` pixels, no side below 1."""
+    scale = longest / max(size)
+    height, width = (max(1, round(side * scale)) for side in size)
+    return height, width
 
 
 def to_uint8(image: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from tfstyle import color, images, machine
+from tfstyle.machine import TooLargeError
 
 # Peak memory of a call in bytes per pixel of the image, where no card tells: what the largest
 # generator here, networks.unet_generator(), takes in TensorFlow. Seen as the growth of the peak
@@ -31,14 +32,6 @@ _OWN_BYTES_PER_PIXEL = 48
 
 class ModelNotFoundError(ValueError):
     """There is no such model; the message lists the names there are and where they were sought."""
-
-
-class TooLargeError(ValueError):
-    """The image needs more memory than is free. `fits`: (height, width) of its aspect that fits."""
-
-    def __init__(self, message: str, fits: tuple[int, int]):
-        super().__init__(message)
-        self.fits = fits
 
 
 class Stylizer:
@@ -243,9 +236,8 @@ def grid(rows: Sequence[Sequence[np.ndarray | None]], size: int = 256) -> np.nda
         cells = {}
         for column, picture in enumerate(row):
             if picture is not None:
-                scale = size / max(picture.shape[:2])
-                sides = (max(1, round(side * scale)) for side in picture.shape[:2])
-                cells[column] = images.resize(picture, tuple(sides))
+                sides = images.scaled_size(picture.shape[:2], size)
+                cells[column] = images.resize(picture, sides)
         tallest = max((cell.shape[0] for cell in cells.values()), default=0)
         band = np.ones((tallest, len(row) * (size + gutter) - gutter, 3), np.float32)
         for column, cell in cells.items():

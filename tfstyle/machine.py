@@ -14,6 +14,14 @@ _CPUINFO = Path("/proc/cpuinfo")
 _USABLE = 0.9
 
 
+class TooLargeError(ValueError):
+    """More memory is needed than is free. `fits`: (height, width) of its aspect that would fit."""
+
+    def __init__(self, message: str, fits: tuple[int, int]):
+        super().__init__(message)
+        self.fits = fits
+
+
 def usable_memory() -> int:
     """Bytes of memory that may be taken: nine tenths of what is free."""
     return int(psutil.virtual_memory().available * _USABLE)
