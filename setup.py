@@ -15,6 +15,8 @@ VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "tfstyle/__init__.py").read
 # Upper bounds stand where the next release may break what is used here.
 TENSORFLOW = ">=2.21,<2.22"
 VIDEO = "av>=14,<19"
+CLAHE = "opencv-python-headless>=4.10,<6"
+EXPLAIN = ["scipy>=1.14,<2", "matplotlib>=3.9,<4", "jinja2>=3.1,<4"]
 
 packages = find_packages(include=["tfstyle", "tfstyle.*"])
 if (ROOT / "saved_models").is_dir():
@@ -48,6 +50,7 @@ setup(
         "ai-edge-litert>=2.1,<3",
         "numpy>=2,<3",
         "absl-py>=2,<3",
+        "google-crc32c>=1.5,<2",
         "pillow>=11.3,<14",
         "psutil>=6,<8",
         "tqdm>=4.66,<5",
@@ -55,6 +58,16 @@ setup(
     extras_require={
         "gpu": [f"tensorflow[and-cuda]{TENSORFLOW}"],
         "video": [VIDEO],
-        "test": ["pytest>=8,<10", "hypothesis>=6,<7", "ruff>=0.12,<1", "scipy>=1.14,<2", VIDEO],
+        "clahe": [CLAHE],
+        "explain": EXPLAIN,
+        "test": [
+            "pytest>=8,<10",
+            "hypothesis>=6,<7",
+            "ruff>=0.12,<1",
+            "saliency>=0.2.1,<0.3",  # what integrated gradients are tested against
+            VIDEO,
+            CLAHE,
+            *EXPLAIN,
+        ],
     },
 )

@@ -11,9 +11,7 @@ the real digits, then tells how many generated ones are surely a digit (probabil
 
 import json
 import math
-import os
-import pathlib
-from collections.abc import Callable
+import sys
 from typing import Literal
 
 import keras
@@ -36,8 +34,8 @@ def train(
     batch_size: int = 64,
     schedule: Literal["cosine", "document"] = "cosine",
     learning_rate: float | None = None,
-    ema_decay: float = 0.99,
-    options: training.Options = training.Options(steps=2500),  # noqa: B008 (frozen)
+    ema_decay: float = 0.998,
+    options: training.Options = training.Options(steps=6000),  # noqa: B008 (frozen)
 ):
     """Trains, judges and shows a generator of digits.
 
@@ -62,9 +60,14 @@ def train(
     digits = read_digits(data)
 
     def batches(skip):
-        shape = {"batch_size": batch_size, "skip": skip}
-        real = digit_batches(digits.train, seed=options.seed, **shape)
-        noise = noise_batches(mnist.NOISE_SIZE, seed=options.seed, **shape)
+        shape = {
+            "batch_size": batch_size,
+            "seed": options.seed,
+            "skip": skip,
+            "shard": training.shard(strategy),
+        }
+        real = digit_batches(digits.train, **shape)
+        noise = noise_batches(mnist.NOISE_SIZE, **shape)
         return tf.data.Dataset.zip(real, noise), []
 
     # Networks
@@ -92,16 +95,35 @@ def train(
         discriminator_optimizer=discriminator_optimizer,
     )
 
-    # Train
+    # Judge
+    chief = training.is_chief(strategy)
+    judge_file = run.folder / "judge.keras"
+    resumes = options.resume and tf.train.latest_checkpoint(run.folder / "checkpoints")
+    if resumes and judge_file.exists():
+        judge = keras.models.load_model(judge_file)
+    elif chief:
+        print("training the judge, for a minute or two", file=sys.stderr)
+        judge = mnist.train_judge(
+            images.from_uint8(digits.train), digits.train_labels, seed=options.seed
+        )
+        training.write_whole(judge_file, judge.save)
     result = ema.model if ema else generator
     # Another seed than the training's, and the same noise each time: the pictures can be compared.
     (noise,) = noise_batches(mnist.NOISE_SIZE, batch_size=JUDGED, seed=options.seed + 1).take(1)
 
+    def probabilities(pictures):
+        return judge.predict(pictures, 500, verbose=0)
+
+    def validate():
+        found = mnist.recognised(probabilities(result(noise).numpy()))
+        return {"unsure": 1 - found.share, "missing_classes": 10 - found.classes}
+
+    # Train
     def sample():
         return mnist.tiled(result(noise[:100]))
 
     def show(progress):
-        if progress.step % options.sample_every == 0:
+        if chief and progress.step % options.sample_every == 0:
             (run.folder / "samples").mkdir(exist_ok=True)
             images.write(run.folder / f"samples/{progress.step:06d}.png", sample())
 
@@ -120,48 +142,44 @@ def train(
         ema=ema,
         sample=sample,
         callback=show,
+        validate=validate,
     )
+    if not chief:
+        return
 
-    # Judge
-    classifier_file = run.folder / "classifier.keras"
-    if options.resume and classifier_file.exists():
-        classifier = keras.models.load_model(classifier_file)
-    else:
-        keras.utils.set_random_seed(options.seed)
-        classifier = mnist.digit_classifier()
-        classifier.compile(keras.optimizers.Adam(2e-3), "sparse_categorical_crossentropy")
-        classifier.fit(images.from_uint8(digits.train), digits.train_labels, 128, verbose=0)
-        save(classifier.save, classifier_file)
-    of_real = classifier.predict(images.from_uint8(digits.test), 500, verbose=0)
-    of_generated = mnist.recognised(classifier.predict(result(noise).numpy(), 500, verbose=0))
+    # Export: `export` is for networks from image to image, so the generator is kept as Keras does.
+    test = images.from_uint8(digits.test)
+    of_real = probabilities(test)
+    of_generated = mnist.recognised(probabilities(result(noise).numpy()))
     figures = {
         "count": JUDGED,
         **of_generated._asdict(),
-        "share_of_real_digits": mnist.recognised(of_real).share,
-        "classifier_accuracy": float(np.mean(of_real.argmax(axis=1) == digits.test_labels)),
+        "judge": {
+            "accuracy": float(np.mean(of_real.argmax(axis=1) == digits.test_labels)),
+            "mean_probability": float(np.mean(of_real.max(axis=1))),
+            "share_of_real_digits": mnist.recognised(of_real).share,
+            "share_of_scrambled_digits": mnist.recognised(
+                probabilities(mnist.scrambled(test))
+            ).share,
+            "share_of_blobs": mnist.recognised(probabilities(mnist.blobs(JUDGED))).share,
+        },
     }
-
-    # Export: `export` is for networks from image to image, so the generator is kept as Keras does.
-    generator_file = save(result.save, run.folder / "generator.keras")
+    generator_file = training.write_whole(run.folder / "generator.keras", result.save)
     text = json.dumps(figures, indent=2) + "\n"
-    figures_file = save(lambda path: path.write_text(text), run.folder / "figures.json")
+    figures_file = training.write_whole(
+        run.folder / "figures.json", lambda path: path.write_text(text)
+    )
     picture = run.folder / "result.png"
     images.write(picture, sample())
+    of_judge = figures["judge"]
     print(
-        f"Digits      {of_generated.share:.1%} of {JUDGED} are surely a digit "
-        f"({figures['share_of_real_digits']:.1%} of the real ones); {of_generated.classes} of 10 "
-        f"classes occur\n"
-        f"Classifier  {figures['classifier_accuracy']:.2%} of the test digits right\n"
+        f"Digits      {of_generated.share:.1%} of {JUDGED} are surely a digit; "
+        f"{of_generated.classes} of 10 classes occur\n"
+        f"Judge       right on {of_judge['accuracy']:.2%} of the test digits, sure of "
+        f"{of_judge['share_of_real_digits']:.1%}; of scrambled ones, sure of "
+        f"{of_judge['share_of_scrambled_digits']:.1%}\n"
         f"Generator   {generator_file}\nFigures     {figures_file}\nPicture     {picture}"
     )
-
-
-def save(write: Callable[[pathlib.Path], object], path: pathlib.Path) -> pathlib.Path:
-    """Lets `write` write a file whole or not at all."""
-    temporary = path.with_name(f".{path.name}")
-    write(temporary)
-    os.replace(temporary, path)
-    return path
 
 
 if __name__ == "__main__":

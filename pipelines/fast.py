@@ -79,7 +79,7 @@ def train(
         clip_norm: bound on the norm of the gradient.
         ema_decay: of the average of the weights that is exported; 0 for the last weights.
         evaluate_on: photos (files or folders, separated by commas) that are kept out of training
-            and give the figures on the model card.
+            for validation and the figures on the model card; the bundled photos where empty.
         strict_data: stop at the first unreadable image.
         saved_models: folder to export to.
         options: see training.Options.
@@ -103,6 +103,7 @@ def train(
             skip=skip,
             strict=strict_data,
             exclude=held_out,
+            shard=training.shard(strategy),
         )
         return dataset, [report]
 
@@ -139,7 +140,17 @@ def train(
     # Train
     run = training.open_run(name, options, settings)
     result = ema.model if ema else generator
+    stylizer = inference.Stylizer.load(result)
     shown = samples.crops(crop_size)
+    judged = held_out or samples.photo_paths()
+    validator = metrics.Validator(photos=judged, paintings=[painting])
+
+    def validate():
+        figures = validator(stylizer)
+        total = content_weight * figures["content_distance"]
+        total += style_weight * figures["style_distance"]
+        return {"total": total, **figures}
+
     final_losses = training.fit(
         step.update,
         batches=batches,
@@ -149,14 +160,15 @@ def train(
         strategy=strategy,
         ema=ema,
         sample=lambda: training.sample_grid(result, shown),
+        weights={"content": content_weight, "style": style_weight, "tv": tv_weight},
+        validate=validate,
     )
+    if not training.is_chief(strategy):
+        return
 
     # Export
     extractor = features.vgg16(metrics.LAYERS)
-    stylizer = inference.Stylizer.load(result)
-    figures = metrics.evaluate_all(
-        stylizer, held_out or samples.photo_paths(), painting, extractor=extractor
-    )
+    figures = metrics.evaluate_all(stylizer, judged, painting, extractor=extractor)
     exported = export.export(
         result,
         name,

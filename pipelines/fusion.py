@@ -88,7 +88,7 @@ def train(
         clip_norm: bound on the norm of the gradient.
         ema_decay: of the average of the weights that is exported; 0 for the last weights.
         evaluate_on: photos (files or folders, separated by commas) that are kept out of training
-            and give the figures on the model card.
+            for validation and the figures on the model card; the bundled photos where empty.
         strict_data: stop at the first unreadable image.
         saved_models: folder to export to.
         options: see training.Options.
@@ -108,6 +108,7 @@ def train(
             paintings[path.stem] = images.fit(painting, style_size)
     names = list(paintings)
     held_out = data.list_files(evaluate_on)
+    shard = training.shard(strategy)
 
     def batches(skip):
         dataset, report = data.image_batches(
@@ -118,8 +119,11 @@ def train(
             skip=skip,
             strict=strict_data,
             exclude=held_out,
+            shard=shard,
         )
-        draws = steps.style_draws(len(names), batch_size=batch_size, seed=options.seed, skip=skip)
+        draws = data.style_draws(
+            len(names), batch_size=batch_size, seed=options.seed, skip=skip, shard=shard
+        )
         return tf.data.Dataset.zip(dataset, draws), [report]
 
     # Networks
@@ -158,6 +162,21 @@ def train(
     # Train
     run = training.open_run(name, options, settings)
     result = ema.model if ema else generator
+    stylizer = inference.Stylizer.load(result)
+    judged = held_out or samples.photo_paths()
+    validators = [
+        metrics.Validator(photos=judged, paintings=[painting]) for painting in paintings.values()
+    ]
+
+    def validate():
+        figures = [
+            validator(lambda photo, index=index: stylizer(photo, style=index))
+            for index, validator in enumerate(validators)
+        ]
+        mean = {key: statistics.mean(of_one[key] for of_one in figures) for key in figures[0]}
+        total = content_weight * mean["content_distance"] + style_weight * mean["style_distance"]
+        return {"total": total, **mean}
+
     shown = samples.crops(crop_size)
     # The styles in turn.
     shown_in = np.eye(len(names), dtype=np.float32)[np.arange(len(shown)) % len(names)]
@@ -170,15 +189,18 @@ def train(
         strategy=strategy,
         ema=ema,
         sample=lambda: training.sample_grid(lambda batch: result([batch, shown_in]), shown),
+        weights={"content": content_weight, "style": style_weight, "tv": tv_weight},
+        validate=validate,
     )
+    if not training.is_chief(strategy):
+        return
 
     # Export
     extractor = features.vgg16(metrics.LAYERS)
-    stylizer = inference.Stylizer.load(result)
     figures = {
         key: metrics.evaluate_all(
             lambda photo, index=index: stylizer(photo, style=index),
-            held_out or samples.photo_paths(),
+            judged,
             painting,
             extractor=extractor,
         )

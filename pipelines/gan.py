@@ -19,6 +19,7 @@ from tfstyle import (
     data,
     export,
     features,
+    image_pool,
     images,
     inference,
     losses,
@@ -28,6 +29,8 @@ from tfstyle import (
     training,
 )
 from tfstyle.networks import discriminators, generators
+
+SCALE = (1.5, 2.0)
 
 
 def train(
@@ -44,17 +47,24 @@ def train(
     norm: Literal["instance", "batch"] = "instance",
     dropout: float = 0.0,
     padding: Literal["reflect", "zero"] = "reflect",
+    noise_dim: int = 8,
     discriminator_width: int = 48,
-    crop_size: int = 192,
+    discriminator_norm: Literal["instance", "batch", "spectral", "none"] = "instance",
+    crop_size: int = 128,
     batch_size: int = 2,
-    adversarial: Literal["bce", "lsgan", "hinge"] = "bce",
+    d_steps: int = 1,
+    pool_size: int = 50,
+    warmup_steps: int = 40,
+    adversarial: Literal["bce", "lsgan", "hinge"] = "lsgan",
     content_layers: str = losses.CONTENT_LAYER,
     content_weight: float = 1.0,
-    style_weight: float = 2.0,
+    style_weight: float = 20.0,
     tv_weight: float = 0.0,
-    adversarial_weight: float = 0.2,
+    adversarial_weight: float = 5.0,
+    identity_weight: float = 5.0,
+    color_weight: float = 60.0,
     learning_rate: float = 1e-3,
-    discriminator_learning_rate: float = 2e-4,
+    discriminator_learning_rate: float = 5e-4,
     clip_norm: float = 5.0,
     ema_decay: float = 0.995,
     evaluate_on: str = "",
@@ -77,12 +87,19 @@ def train(
             other weights of the losses or to learn another style sooner.
         width: channels of the generator at full size.
         residual_blocks: of the generator, at an eighth of the size.
-        norm: normalisation in both networks.
+        norm: normalisation in the generator.
         dropout: share of values dropped in the generator's bottleneck and decoder.
         padding: of the generator's convolutions.
+        noise_dim: numbers of noise that the generator takes beside the photo; 0 for none. The
+            exported model has them at 0.
         discriminator_width: channels of the discriminator's first layer.
+        discriminator_norm: normalisation in the discriminator; "spectral" is of its kernels.
         crop_size: side of the training crops, in pixels.
-        batch_size: crops of each kind in a step, over all devices.
+        batch_size: crops of each kind in an update, over all devices.
+        d_steps: updates of the discriminator to one of the generator, each on a batch of its own.
+        pool_size: past stylized photos that the discriminator is shown among the new ones; 0 for
+            new ones alone.
+        warmup_steps: steps at the start in which the generator learns the content loss alone.
         adversarial: pair of adversarial losses.
         content_layers: VGG16 layers of the content loss, separated by commas; shallower ones keep
             finer detail of the photo.
@@ -90,6 +107,8 @@ def train(
         style_weight: of the Gram style loss; more gives more of the paintings.
         tv_weight: of total variation; more is smoother.
         adversarial_weight: of the adversarial loss.
+        identity_weight: of the identity loss: paintings are to stay as they are.
+        color_weight: of the colour loss; more keeps more of the photo's colours.
         learning_rate: of the generator's Adam at its highest; a cosine leads down from there.
         discriminator_learning_rate: of the discriminator's Adam at its highest.
         clip_norm: bound on the norm of each network's gradient.
@@ -112,20 +131,23 @@ def train(
         paintings = samples.write_styles(run.folder / "style", style)
     else:
         paintings = style
-    shape = {"batch_size": batch_size, "crop_size": crop_size, "strict": strict_data}
 
     def batches(skip):
+        shape = {
+            "batch_size": d_steps * batch_size,
+            "skip": skip,
+            "shard": training.shard(strategy),
+        }
+        # Parts of pictures, so that strokes are learnt as large as in pictures of twice the crop.
+        crops = {"crop_size": crop_size, "scale": SCALE, "strict": strict_data, **shape}
         of_content, content_report = data.image_batches(
-            content or samples.photo_paths(),
-            seed=options.seed,
-            skip=skip,
-            exclude=held_out,
-            **shape,
+            content or samples.photo_paths(), seed=options.seed, exclude=held_out, **crops
         )
-        of_style, style_report = data.image_batches(
-            paintings, seed=options.seed + 1, skip=skip, **shape
-        )
-        return tf.data.Dataset.zip(of_content, of_style), [content_report, style_report]
+        of_style, style_report = data.image_batches(paintings, seed=options.seed + 1, **crops)
+        parts = [of_content, of_style]
+        if noise_dim:
+            parts.append(data.noise_batches(noise_dim, seed=options.seed, **shape))
+        return tf.data.Dataset.zip(*parts), [content_report, style_report]
 
     # Networks
     with strategy.scope():
@@ -135,8 +157,11 @@ def train(
             norm=norm,
             dropout=dropout,
             padding=padding,
+            noise_dim=noise_dim,
         )
-        discriminator = discriminators.patch_discriminator(width=discriminator_width, norm=norm)
+        discriminator = discriminators.patch_discriminator(
+            width=discriminator_width, norm=discriminator_norm
+        )
         if initial:
             training.start_from(generator, initial)
         extractor = features.vgg16(
@@ -156,8 +181,21 @@ def train(
             beta_1=0.5,
         )
         ema = training.Ema(generator, ema_decay) if ema_decay else None
+        pool = (
+            image_pool.ImagePool(pool_size, (crop_size, crop_size), seed=options.seed)
+            if pool_size
+            else None
+        )
 
     # Losses
+    weights = {
+        "content": content_weight,
+        "style": style_weight,
+        "tv": tv_weight,
+        "adversarial": adversarial_weight,
+        "identity": identity_weight,
+        "color": color_weight,
+    }
     step = steps.GanStep(
         generator=generator,
         discriminator=discriminator,
@@ -168,14 +206,21 @@ def train(
         adversarial=adversarial,
         content_layers=content_layers.split(","),
         style_layers=losses.STYLE_LAYERS,
-        content_weight=content_weight,
-        style_weight=style_weight,
-        tv_weight=tv_weight,
-        adversarial_weight=adversarial_weight,
+        **{f"{key}_weight": weight for key, weight in weights.items()},
+        d_steps=d_steps,
+        warmup_steps=warmup_steps,
+        pool=pool,
     )
 
     # Train
-    result = ema.model if ema else generator
+    network = ema.model if ema else generator
+    result = generators.at_zero_noise(network) if noise_dim else network
+    stylizer = inference.Stylizer.load(result)
+    photo_files = held_out or samples.photo_paths()
+    # Of a dataset there are no files to judge by.
+    dataset = any(prefix in str(paintings) for prefix in ("tfds:", "records:"))
+    painting_files = [] if dataset else data.list_files(paintings)
+    judge = metrics.Validator(photos=photo_files, paintings=painting_files, size=256)
     shown = samples.crops(crop_size)
     final_losses = training.fit(
         step.update,
@@ -185,23 +230,20 @@ def train(
             "discriminator": discriminator,
             "generator_optimizer": generator_optimizer,
             "discriminator_optimizer": discriminator_optimizer,
+            **({"pool": pool} if pool else {}),
         },
         run=run,
         options=options,
         strategy=strategy,
         ema=ema,
         sample=lambda: training.sample_grid(result, shown),
+        weights={key: weight for key, weight in weights.items() if weight},
+        validate=lambda: judge(stylizer),
     )
+    if not training.is_chief(strategy):
+        return
 
     # Export
-    stylizer = inference.Stylizer.load(result)
-    painting = images.fit(images.read(data.list_files(paintings)[0]), 512)
-    figures = metrics.evaluate_all(
-        stylizer,
-        held_out or samples.photo_paths(),
-        painting,
-        extractor=features.vgg16(metrics.LAYERS),
-    )
     exported = export.export(
         result,
         name,
@@ -214,12 +256,25 @@ def train(
             "pipeline": "pipelines.gan",
             "options": training.card_options(settings, options),
             "losses": final_losses,
-            "figures": {"photos": "kept out of training" if held_out else "bundled", **figures},
+            "figures": {
+                "photos": "kept out of training" if held_out else "bundled",
+                "count": len(photo_files),
+                **judge(stylizer),
+                "untouched": judge(lambda photo: photo),
+            },
+            **({"limits": ["the noise of the training is held at 0"]} if noise_dim else {}),
         },
     )
     picture = run.folder / "result.jpg"
-    photo = images.read(held_out[0]) if held_out else samples.photo("chelsea")
-    images.write(picture, inference.compare(photo, painting, stylizer(photo)))
+    pictured = [images.fit(images.read(path), 512) for path in photo_files[:6]]
+    rows = [[photo, stylizer(photo)] for photo in pictured]
+    if noise_dim:
+        # The same photos with other noise.
+        (noise,) = data.noise_batches(noise_dim, batch_size=2, seed=options.seed + 1).take(1)
+        for row in rows:
+            photo = tf.constant(row[0][None])
+            row += [network([photo, z[None]])[0].numpy() for z in noise]
+    images.write(picture, inference.grid(rows))
     export.announce(exported, picture)
 
 

@@ -115,14 +115,55 @@ def test_crops_come_from_the_whole_picture_at_every_scale(tmp_path):
     assert left.min() < 4 and right.max() > 91 and top.min() < 4 and bottom.max() > 59
 
 
-def test_scale_1_of_a_square_is_the_picture_resized(tmp_path):
-    image = np.random.default_rng(0).random((48, 48, 3)).astype(np.float32)
-    images.write(tmp_path / "a.png", image)
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_scale_1_of_a_square_is_the_mean_of_its_blocks(tmp_path, suffix):
+    images.write(tmp_path / f"a{suffix}", np.random.default_rng(0).random((32, 32, 3)))
     dataset, _ = make(tmp_path, scale=(1, 1), flip=False)
-    image = images.read(tmp_path / "a.png")
+    image = images.read(tmp_path / f"a{suffix}")
+    blocks = image.reshape(CROP, 2, CROP, 2, 3).mean(axis=(1, 3))
+    np.testing.assert_allclose(batches(dataset, 1)[0][0], blocks, atol=1.01 / 255)
+
+
+def test_a_crop_that_is_no_smaller_than_its_source_is_that_source(tmp_path):
+    images.write(tmp_path / "a.png", np.random.default_rng(0).random((CROP, CROP, 3)))
+    dataset, _ = make(tmp_path, scale=(1, 1), flip=False)
     np.testing.assert_allclose(
-        batches(dataset, 1)[0][0], images.resize(image, (CROP, CROP)), atol=0.01
+        batches(dataset, 1)[0][0], images.read(tmp_path / "a.png"), atol=1e-6
     )
+
+
+@pytest.mark.parametrize("subsampling", [0, 2])
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_a_part_of_a_jpeg_is_what_decoding_all_of_it_gives(
+    tmp_path, monkeypatch, mode, subsampling
+):
+    rng = np.random.default_rng(0)
+    for i, size in enumerate([(40, 53), (61, 33), (CROP, CROP)]):
+        noise = Image.fromarray(rng.integers(0, 256, (*size, 3), np.uint8)).convert(mode)
+        options = {"subsampling": subsampling} if mode == "RGB" else {}
+        noise.save(tmp_path / f"{i}.jpg", quality=90, **options)
+    parts = np.concatenate(batches(make(tmp_path, batch_size=30)[0], 2))
+    monkeypatch.setattr(data, "_is_upright_jpeg", lambda encoded: False)
+    whole = np.concatenate(batches(make(tmp_path, batch_size=30)[0], 2))
+    # Chroma at the edge of a part is enlarged without the neighbours that it has in the whole.
+    error = np.abs(parts - whole)
+    assert error.mean() < (0.01 if subsampling and mode == "RGB" else 1e-4), error.mean()
+    assert error[:, 2:-2, 2:-2].max() < 0.02, error[:, 2:-2, 2:-2].max()
+
+
+@pytest.mark.parametrize("orientation", [0, 1, 6, 8, 9])
+def test_jpegs_are_turned_as_exif_says(tmp_path, orientation):
+    # Brighter to the right; turned to 6 or 8, brighter downwards or upwards.
+    stored = Image.fromarray(np.tile(np.linspace(0, 255, 48).astype(np.uint8), (48, 1)))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored.save(tmp_path / "a.jpg", quality=95, exif=exif)
+    dataset, _ = make(tmp_path, batch_size=20, flip=False)
+    crops = batches(dataset, 1)[0].mean(-1)
+    down = crops[:, -1].mean(-1) - crops[:, 0].mean(-1)
+    right = crops[..., -1].mean(-1) - crops[..., 0].mean(-1)
+    expected = {6: (1, 0), 8: (-1, 0)}.get(orientation, (0, 1))
+    np.testing.assert_array_equal(np.round(np.stack([down, right], -1)), np.tile(expected, (20, 1)))
 
 
 def test_half_of_the_crops_are_mirrored(tmp_path):
@@ -177,6 +218,41 @@ def test_every_format_and_mode_trains(tmp_path):
     dataset, report = make(tmp_path, batch_size=7)
     assert np.abs(np.array(values(batches(dataset, 1)[0])) - 200).max() <= 2
     assert report.total == 7 and not report.skipped
+
+
+# --- parts of a batch for several processes
+
+
+def sources_of_batches(folder):
+    digits = np.arange(10 * 28 * 28, dtype=np.uint32).astype(np.uint8).reshape(10, 28, 28, 1)
+    return {
+        "images": lambda **options: make(folder, batch_size=6, **options)[0],
+        "digits": lambda **options: data.digit_batches(digits, batch_size=6, **options),
+        "noise": lambda **options: data.noise_batches(5, batch_size=6, **options),
+        "styles": lambda **options: data.style_draws(4, batch_size=6, **options),
+    }
+
+
+@pytest.mark.parametrize("kind", ["images", "digits", "noise", "styles"])
+@pytest.mark.parametrize("count", [1, 2, 3, 6])
+def test_the_shards_together_are_the_whole_batch(noise, kind, count):
+    made = sources_of_batches(noise)[kind]
+    whole = batches(made(seed=2, skip=1), 3)
+    shards = [made(seed=2, skip=1, shard=(i, count)) for i in range(count)]
+    assert {shard.element_spec.shape[0] for shard in shards} <= {6 // count, None}
+    parts = [batches(shard, 3) for shard in shards]
+    for number, batch in enumerate(whole):
+        np.testing.assert_array_equal(np.concatenate([part[number] for part in parts]), batch)
+
+
+@pytest.mark.parametrize("kind", ["images", "digits", "noise", "styles"])
+def test_a_batch_that_cannot_be_shared_evenly_is_an_error(noise, kind):
+    made = sources_of_batches(noise)[kind]
+    with pytest.raises(data.DataError, match="batch_size 6: 4 processes share it; give a multiple"):
+        made(shard=(0, 4))
+    for shard in ((2, 2), (-1, 2), (0, 0)):
+        with pytest.raises(data.DataError, match=r"shard .*give \(index, count\) with 0 <= index"):
+            made(shard=shard)
 
 
 # --- unreadable files

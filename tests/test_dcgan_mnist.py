@@ -4,6 +4,7 @@ import gzip
 import itertools
 import json
 import os
+import socket
 import struct
 import subprocess
 import sys
@@ -319,6 +320,52 @@ def test_a_class_occurs_from_one_percent_on():
         assert mnist.recognised(np.eye(10)[labels]).classes == classes
 
 
+def test_scrambled_digits_keep_their_ink_and_not_their_places(rng):
+    digits = rng.uniform(size=(6, 28, 28, 1)).astype("float32")
+    scrambled = mnist.scrambled(digits)
+    assert scrambled.shape == digits.shape and scrambled.dtype == digits.dtype
+    for before, after in zip(digits, scrambled, strict=True):
+        np.testing.assert_array_equal(np.sort(before, axis=None), np.sort(after, axis=None))
+    assert (digits[::2] != scrambled[::2]).mean() > 0.99
+
+    def quarters(digit):
+        return [digit[i : i + 14, j : j + 14].tobytes() for i in (0, 14) for j in (0, 14)]
+
+    for before, after in zip(digits[1::2], scrambled[1::2], strict=True):
+        assert sorted(quarters(before)) == sorted(quarters(after))
+        assert all(a != b for a, b in zip(quarters(before), quarters(after), strict=True))
+    np.testing.assert_array_equal(scrambled, mnist.scrambled(digits))
+    assert not np.array_equal(scrambled, mnist.scrambled(digits, seed=1))
+    assert mnist.scrambled(digits[:1]).shape == (1, 28, 28, 1)
+
+
+def test_blobs_are_white_on_black_and_cover_a_third():
+    pictures = mnist.blobs(200)
+    assert pictures.shape == (200, 28, 28, 1) and set(np.unique(pictures)) == {0.0, 1.0}
+    assert 0.15 < pictures.mean() < 0.4
+    assert len({picture.tobytes() for picture in pictures}) == 200
+    np.testing.assert_array_equal(pictures, mnist.blobs(200))
+
+
+def test_the_judge_knows_digits_and_is_sure_of_nothing_else():
+    """Of bars: class n is a bar in row 2 n + 4 of the left half of a noisy picture."""
+    rng = np.random.default_rng(0)
+
+    def bars(count):
+        labels = rng.integers(0, 10, count)
+        pictures = rng.uniform(0, 0.2, (count, 28, 28, 1)).astype("float32")
+        pictures[np.arange(count), 2 * labels + 4, 2:14] = 1
+        return pictures, labels
+
+    judge = mnist.train_judge(*bars(2000), width=8, epochs=8)
+    pictures, labels = bars(300)
+    probabilities = judge.predict(pictures, verbose=0)
+    assert (probabilities.argmax(axis=1) == labels).mean() > 0.95
+    assert mnist.recognised(probabilities).share > 0.8
+    scrambled = mnist.scrambled(pictures)
+    assert mnist.recognised(judge.predict(scrambled, verbose=0)).share < 0.1
+
+
 @pytest.mark.parametrize(("count", "rows"), [(1, 1), (3, 1), (4, 2), (7, 3)])
 def test_tiles_lie_row_by_row(count, rows, rng):
     digits = rng.uniform(0.1, 1, size=(count, 4, 5, 1)).astype("float32")
@@ -336,11 +383,11 @@ def test_tiles_lie_row_by_row(count, rows, rng):
 TINY = ["--width=2", "--discriminator_width=2", "--batch_size=8", "--checkpoint_every=4"]
 
 
-def start(folder, *flags):
+def start(folder, *flags, **env):
     return subprocess.Popen(
         [sys.executable, "-m", "pipelines.dcgan_mnist", *TINY, *flags],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "TFDS_DATA_DIR": str(folder / "tfds")},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TFDS_DATA_DIR": str(folder / "tfds"), **env},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -354,16 +401,16 @@ def finish(process, code=0):
 
 
 def test_pipeline_trains_judges_shows_and_resumes_bit_for_bit(folder):
-    common = ["--data=.", "--schedule=document", "--sample_every=2"]
+    common = ["--data=.", "--schedule=document", "--sample_every=2", "--validate_every=4"]
     with (
         start(folder, *common, "--name=whole", "--steps=8") as whole,
         start(folder, *common, "--name=parts", "--steps=4") as parts,
     ):
         out, _ = finish(whole)
         finish(parts)
-    first = (folder / "runs/parts/classifier.keras").stat().st_mtime_ns
+    first = (folder / "runs/parts/judge.keras").stat().st_mtime_ns
     finish(start(folder, *common, "--name=parts", "--steps=8"))
-    assert (folder / "runs/parts/classifier.keras").stat().st_mtime_ns == first
+    assert (folder / "runs/parts/judge.keras").stat().st_mtime_ns == first
 
     run = folder / "runs/whole"
     for name in ("generator.keras", "figures.json", "result.png"):
@@ -376,7 +423,13 @@ def test_pipeline_trains_judges_shows_and_resumes_bit_for_bit(folder):
     assert figures["count"] == 1000
     assert len(figures["of_class"]) == 10
     assert sum(figures["of_class"]) == pytest.approx(figures["share"])
-    assert 0 <= figures["classifier_accuracy"] <= 1
+    assert len(figures["judge"]) == 5
+    assert all(0 <= value <= 1 for value in figures["judge"].values())
+    validations = [json.loads(line) for line in (run / "validation.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in validations] == [4, 8]
+    assert validations[-1]["unsure"] == pytest.approx(1 - figures["share"])
+    assert validations[-1]["missing_classes"] == 10 - figures["classes"]
+    assert tf.train.latest_checkpoint(run / "best")
 
     generators = [
         keras.models.load_model(folder / f"runs/{name}/generator.keras")
@@ -396,6 +449,33 @@ def test_pipeline_trains_judges_shows_and_resumes_bit_for_bit(folder):
             np.testing.assert_array_equal(a, b, err_msg=key)
             compared += 1
     assert compared > 100
+
+
+def test_of_two_workers_the_first_judges_and_writes(folder):
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+    workers = [f"127.0.0.1:{one.getsockname()[1]}" for one in sockets]
+    for one in sockets:
+        one.close()
+
+    def worker(index):
+        task = {"type": "worker", "index": index}
+        config = json.dumps({"cluster": {"worker": workers}, "task": task})
+        return start(
+            folder,
+            "--data=.",
+            "--steps=4",
+            "--strategy=multiworker",
+            "--name=two",
+            TF_CONFIG=config,
+        )
+
+    with worker(0) as chief, worker(1) as other:
+        out, _ = finish(chief)
+        assert finish(other)[0] == ""
+    assert "are surely a digit" in out
+    assert keras.models.load_model(folder / "runs/two/generator.keras").count_params()
+    (validation,) = (folder / "runs/two/validation.jsonl").read_text().splitlines()
+    assert json.loads(validation)["step"] == 4
 
 
 def test_without_data_it_fails_at_once_in_one_line_that_names_the_folder(tmp_path):

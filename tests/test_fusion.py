@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
-from tfstyle import images, inference, losses, samples, steps, training
+from tfstyle import cli, data, images, inference, losses, samples, steps, training
 from tfstyle.export import BOUNDS, export
 from tfstyle.inference import Stylizer
 from tfstyle.networks import generators, layers
@@ -196,7 +196,7 @@ def test_under_mixed_float16_its_output_is_float32_and_close(generator, rng, mix
 
 
 def drawn(styles, batches, **options):
-    dataset = steps.style_draws(styles, **options)
+    dataset = data.style_draws(styles, **options)
     return [batch.numpy() for batch in dataset.take(batches)]
 
 
@@ -491,6 +491,50 @@ def test_a_style_that_the_model_has_not_is_refused(stylizer, photo, style, messa
         stylizer(photo, style=style)
     with pytest.raises(ValueError, match=message):
         stylizer(photo, style=style, strength=0)
+
+
+@pytest.mark.parametrize(
+    ("flag", "style", "label"),
+    [
+        ([], 0, "fusion"),
+        (["--style", "1889"], "1889", "fusion_1889"),
+        (["--style", "2"], 2, "fusion_2"),
+        (["--style", "waves:1, 2:3"], {"waves": 1, 2: 3}, "fusion_waves+2"),
+    ],
+)
+def test_the_command_takes_styles_and_blends(
+    stylizer, exported, photo, tmp_path, flag, style, label
+):
+    images.write(tmp_path / "photo.png", photo)
+    model = str(exported.tflite["float32"])
+    assert cli.main(["stylize", str(tmp_path / "photo.png"), "--model", model, *flag]) == 0
+    expected = stylizer(images.from_uint8(images.to_uint8(photo)), style=style)
+    found = images.read(tmp_path / f"photo.{label}.png")
+    np.testing.assert_allclose(found, expected, atol=1 / 255)
+
+
+@pytest.mark.parametrize(
+    ("style", "told"),
+    [("starry", "Give one of waves, 1889"), ("waves:much", "'waves:much': give NAME or NAME:W")],
+)
+def test_the_command_refuses_a_wrong_style_once(exported, photo, tmp_path, capsys, style, told):
+    for name in ("a.png", "b.png"):
+        images.write(tmp_path / name, photo)
+    model = str(exported.tflite["float32"])
+    arguments = ["stylize", str(tmp_path), "-o", str(tmp_path / "out"), "--model", model]
+    try:
+        code = cli.main([*arguments, "--style", style])
+    except SystemExit as error:
+        code = error.code
+    assert code == 2 and not (tmp_path / "out").exists()
+    assert capsys.readouterr().err.count(told) == 1
+
+
+def test_models_lists_the_styles(exported, monkeypatch, capsys):
+    monkeypatch.chdir(exported.saved_model.parent.parent.parent)
+    shutil.copytree(exported.saved_model.parent.parent, "saved_models")
+    assert cli.main(["models"]) == 0
+    assert ", ".join(NAMES) in capsys.readouterr().out
 
 
 def test_a_model_of_one_style_takes_none(photo):

@@ -1,10 +1,14 @@
+import dataclasses
+import inspect
 import math
+import typing
 
 import hypothesis
 import hypothesis.extra.numpy
 import numpy as np
 import pytest
 import scipy.linalg
+import scipy.ndimage
 import scipy.stats
 import tensorflow as tf
 from hypothesis import strategies as st
@@ -621,6 +625,42 @@ def test_total_variation_does_not_see_a_shift_of_brightness_or_place(rng):
     )
 
 
+@many
+@hypothesis.given(feature_maps(), st.floats(-2, 2))
+def test_identity_loss_is_the_mean_distance(images, shift):
+    other = np.flip(images, axis=1) + np.float32(shift)
+    result = losses.identity_loss(images=images, target=other)
+    assert result.dtype == "float32"
+    np.testing.assert_allclose(result, np.abs(images - other).mean(), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(losses.identity_loss(images=images, target=images + 2), 2, rtol=1e-5)
+
+
+def test_color_loss_equals_scipys_gaussian_blur_away_from_the_borders(rng):
+    one, other = rng.uniform(size=(2, 1, 64, 48, 3))
+    # Nothing differs near the border, so that how it is treated does not matter.
+    one[:, :20], one[:, -20:], one[:, :, :16], one[:, :, -16:] = 0, 0, 0, 0
+    other[:, :20], other[:, -20:], other[:, :, :16], other[:, :, -16:] = 0, 0, 0, 0
+    blurred = scipy.ndimage.gaussian_filter(one - other, (0, 2, 2, 0), truncate=10)
+    result = losses.color_loss(images=one, target=other, sigma=2.0)
+    assert result.dtype == "float32"
+    np.testing.assert_allclose(result, np.mean(blurred**2), rtol=1e-4)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 40), (16, 16)])
+def test_color_loss_of_another_tint_is_its_square_at_any_size(size, rng):
+    photos = rng.uniform(size=(2, *size, 3)).astype("float32")
+    tint = np.array([0.1, -0.2, 0.3], "float32")
+    result = losses.color_loss(images=photos + tint, target=photos)
+    np.testing.assert_allclose(result, np.mean(tint**2), rtol=1e-4)
+
+
+def test_color_loss_does_not_see_fine_texture(rng):
+    photos = rng.uniform(size=(1, 48, 48, 3))
+    checks = 0.5 * (-1.0) ** np.indices((48, 48)).sum(axis=0)[None, ..., None]
+    of_texture = losses.color_loss(images=photos + checks, target=photos)
+    assert of_texture < 1e-4 < losses.color_loss(images=photos + 0.02, target=photos)
+
+
 def test_total_variation_of_one_pixel_is_0():
     assert losses.total_variation(np.ones((1, 1, 1, 3))) == 0
 
@@ -694,6 +734,8 @@ def test_half_precision_in_float32_out_and_finite(rng, dtype):
         losses.content_loss(features=half, target=half + 8),
         losses.style_loss(grams={"a": losses.gram(half)}, targets={"a": losses.gram(half + 8)}),
         losses.total_variation(half),
+        losses.identity_loss(images=half, target=half + 8),
+        losses.color_loss(images=half, target=half + 8),
         losses.gatys_content_loss(features=half, target=half + 8),
         losses.gatys_style_loss(
             grams={"a": losses.gram(half)}, targets={"a": losses.gram(half + 8)}
@@ -705,3 +747,47 @@ def test_half_precision_in_float32_out_and_finite(rng, dtype):
     assert {result.dtype for result in results} == {tf.float32}
     assert np.isfinite(results).all()
     assert results[0] > 0 and results[1] > 0
+
+
+# Images against their targets
+
+
+@many
+@hypothesis.given(feature_maps(), st.integers(0, 100))
+def test_the_pixel_loss_is_the_mean_square_that_numpy_gives(images, seed):
+    target = np.random.default_rng(seed).uniform(size=images.shape).astype("float32")
+    result = losses.pixel_loss(images=images, target=target)
+    assert result.dtype == "float32"
+    np.testing.assert_allclose(result, np.mean((images - target) ** 2, dtype="float64"), rtol=1e-4)
+
+
+def test_the_pixel_loss_of_a_shift_is_its_square_at_any_size(rng):
+    for size in ((1, 1), (3, 8), (16, 5)):
+        image = rng.uniform(size=(2, *size, 3)).astype("float32")
+        np.testing.assert_allclose(
+            losses.pixel_loss(images=image + 0.25, target=image), 0.0625, rtol=1e-5
+        )
+        half = losses.pixel_loss(images=image.astype("float16"), target=image)
+        assert half.dtype == "float32" and 0 < half < 1e-6
+
+
+# Presets
+
+
+def test_presets_are_the_documents_weights():
+    assert losses.PRESETS == {
+        "gatys": losses.Preset(1, 1e3, 0, "gatys"),
+        "mixed": losses.Preset(1, 100, 1e-6, "relative"),
+    }
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        losses.PRESETS["mixed"].tv_weight = 1.0
+
+
+def test_a_presets_fields_are_arguments_of_what_takes_it():
+    from tfstyle import gatys, steps
+
+    fields = {field.name for field in dataclasses.fields(losses.Preset)}
+    for function in (gatys.optimize, steps.PerceptualStep.__init__):
+        parameters = inspect.signature(function).parameters
+        assert fields <= parameters.keys()
+        assert parameters["formula"].annotation == typing.get_type_hints(losses.Preset)["formula"]

@@ -1,3 +1,5 @@
+import random
+
 import keras
 import numpy as np
 import pytest
@@ -5,7 +7,7 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfstyle import features, images, metrics, samples
+from tfstyle import features, images, losses, metrics, samples
 
 
 @pytest.fixture(scope="module")
@@ -589,3 +591,172 @@ def test_border_marks_do_not_depend_on_how_the_image_lies_or_how_light_it_is(pho
 def test_border_marks_name_the_width_that_fits(size, width):
     with pytest.raises(ValueError, match=f"width {width} .*{size[0]}x{size[1]} .*a sixth"):
         metrics.border_marks(np.zeros((*size, 3)), width=width)
+
+
+# Targets
+
+
+def test_psnr_of_a_shift_is_its_level(rng):
+    image = rng.uniform(size=(9, 14, 3))
+    for shift in (0.1, -0.01, 1.0):
+        np.testing.assert_allclose(
+            metrics.psnr(image + shift, image), -20 * np.log10(abs(shift)), atol=1e-9
+        )
+    assert metrics.psnr(image, image) == float("inf")
+
+
+def test_psnr_of_one_wrong_pixel_by_hand():
+    image = np.zeros((4, 5, 3), "float32")
+    wrong = image.copy()
+    wrong[2, 3, 1] = 0.5
+    # 0.25 / 60
+    np.testing.assert_allclose(metrics.psnr(wrong, image), 23.80211, atol=1e-5)
+    assert metrics.psnr(wrong, image) == metrics.psnr(image[None], wrong)
+
+
+def test_psnr_of_unlike_sizes_says_so(photo):
+    with pytest.raises(ValueError, match="resize one to the other"):
+        metrics.psnr(photo, photo[1:])
+
+
+def test_local_contrast_of_known_images():
+    stripes = np.zeros((32, 50, 3))
+    stripes[:, ::2] = 1
+    stripes[16:] = 0.7
+    found = metrics.local_contrast(stripes)
+    assert found.shape == (2, 3)
+    np.testing.assert_allclose(found, [[0.5] * 3, [0.0] * 3], atol=1e-6)
+    ramp = np.tile(np.arange(8)[:, None, None] / 10, (1, 8, 3))
+    # The variance of 0, 1, ..., n - 1 is (n^2 - 1) / 12.
+    np.testing.assert_allclose(
+        metrics.local_contrast(ramp, window=8), np.sqrt(63 / 12) / 10, atol=1e-6
+    )
+    blue = np.zeros((8, 8, 3))
+    blue[::2, :, 2] = 1
+    np.testing.assert_allclose(metrics.local_contrast(blue, window=8), 0.114 / 2, atol=1e-6)
+
+
+def test_local_contrast_is_of_differences_and_grows_with_them(photo):
+    contrast = metrics.local_contrast(photo)
+    np.testing.assert_allclose(metrics.local_contrast(0.5 * photo + 0.2), contrast / 2, atol=1e-9)
+    for window in (1, 97):
+        with pytest.raises(ValueError, match=f"window {window} of an image of 96x128"):
+            metrics.local_contrast(photo, window=window)
+
+
+def test_a_stylizer_is_judged_by_its_target(photo, tmp_path):
+    path = tmp_path / "photo.png"
+    images.write(path, photo)
+    seen = images.read(path)
+
+    def darker(image):
+        return 0.5 * image
+
+    figures = metrics.evaluate_target(darker, [path], darker)
+    assert (figures["count"], figures["error"], figures["psnr"]) == (1, 0, 100)
+    untouched = metrics.evaluate_target(lambda image: image, [path, path], darker)
+    assert untouched["count"] == 2
+    assert untouched["psnr_gain"] == untouched["least_psnr_gain"] == 0
+    expected = images.from_uint8(images.to_uint8(0.5 * seen))
+    np.testing.assert_allclose(untouched["psnr"], metrics.psnr(seen, expected))
+    np.testing.assert_allclose(figures["psnr_gain"], 100 - untouched["psnr"])
+    np.testing.assert_allclose(untouched["error"], 10 ** (-untouched["psnr"] / 20))
+    contrast = figures["local_contrast"]
+    np.testing.assert_allclose(contrast["photo"], metrics.local_contrast(seen).mean())
+    assert contrast["output"] == contrast["target"]
+    np.testing.assert_allclose(contrast["target"], contrast["photo"] / 2, rtol=0.02)
+    histogram = figures["local_contrast_histogram"]
+    expected, _ = np.histogram(metrics.local_contrast(seen), histogram["edges"])
+    np.testing.assert_allclose(histogram["photo"], expected / expected.sum())
+    assert (histogram["edges"][0], histogram["edges"][-1]) == (0, 0.5)
+
+
+# The validator
+
+
+@pytest.fixture(scope="module")
+def vgg16():
+    return features.vgg16(metrics.LAYERS)
+
+
+def softer(image):
+    """A stylizer of sorts; its output is one that a file can hold."""
+    return images.from_uint8(images.to_uint8(0.5 * image + 0.2))
+
+
+def test_the_validator_gives_what_each_measure_gives(photo, style, vgg16, alexnet, tmp_path):
+    path = tmp_path / "photo.png"
+    images.write(path, photo)
+    large = images.fit(samples.photo("coffee"), 200)  # 133 pixels high
+    figures = metrics.Validator(photos=[path, large], paintings=[style], size=200)(softer)
+    pairs = [(image, softer(image)) for image in (images.read(path), large)]
+    scores = [metrics.evaluate(o, i, style, extractor=vgg16, size=200) for i, o in pairs]
+    expected = {
+        "relative_style_distance": [score.relative_style_distance for score in scores],
+        "style_distance": [score.style_distance for score in scores],
+        "content_distance": [score.content_distance for score in scores],
+        "lpips": [metrics.lpips(o, i, extractor=alexnet) for i, o in pairs],
+        # Of the larger one alone.
+        "checkerboard": [max(metrics.checkerboard(pairs[1][1]).values())],
+        "border_marks": [metrics.border_marks(o) for _, o in pairs],
+    }
+    assert figures.keys() == expected.keys()
+    assert next(iter(figures)) == "relative_style_distance"
+    for name, values in expected.items():
+        np.testing.assert_allclose(figures[name], np.mean(values), rtol=1e-4, err_msg=name)
+
+
+def test_the_validator_finds_an_untouched_photo_untouched(photo, style):
+    validator = metrics.Validator(photos=[photo], paintings=[style])
+    figures = validator(lambda image: image)
+    # But for rounding to 8 bits.
+    np.testing.assert_allclose(figures["relative_style_distance"], 1, rtol=1e-3)
+    assert figures["content_distance"] < 1e-3 and figures["lpips"] < 1e-3
+    assert validator(lambda image: image) == figures
+
+
+def test_several_paintings_are_one_style_by_their_mean_gram_matrix(photo, style, vgg16):
+    paintings = [style, photo[:, ::-1]]
+    figures = metrics.Validator(photos=[photo], paintings=paintings)(lambda image: image)
+    grams = [
+        {layer: losses.gram(values[layer]) for layer in losses.STYLE_LAYERS}
+        for values in (vgg16(painting[None]) for painting in paintings)
+    ]
+    of_photo = vgg16(images.from_uint8(images.to_uint8(photo))[None])
+    expected = losses.style_loss(
+        grams={layer: losses.gram(of_photo[layer]) for layer in losses.STYLE_LAYERS},
+        targets={layer: (grams[0][layer] + grams[1][layer]) / 2 for layer in losses.STYLE_LAYERS},
+    )
+    np.testing.assert_allclose(figures["style_distance"], expected, rtol=1e-4)
+
+
+def test_ten_photos_and_ten_paintings_give_a_kernel_distance_first(photo, vgg16):
+    photos = [photo[i : i + 40, 3 * i :][:, :40] for i in range(10)]
+    paintings = [samples.style("mosaic", 48, seed=i) for i in range(11)]
+    figures = metrics.Validator(photos=photos, paintings=paintings, size=48)(softer)
+    assert next(iter(figures)) == "vgg16_kid"
+    expected, _ = metrics.vgg16_kid(map(softer, photos), paintings, extractor=vgg16, subset_size=10)
+    np.testing.assert_allclose(figures["vgg16_kid"], expected, rtol=1e-4)
+    for fewer in ({"photos": photos[1:]}, {"paintings": paintings[2:]}):
+        validator = metrics.Validator(**({"photos": photos, "paintings": paintings} | fewer))
+        assert "vgg16_kid" not in validator(softer)
+
+
+def test_without_paintings_nothing_is_said_of_style_and_small_photos_give_what_they_allow(photo):
+    figures = metrics.Validator(photos=[photo[:40, :40]])(softer)
+    assert list(figures) == ["content_distance", "lpips"]
+    assert list(metrics.Validator(photos=[photo], size=24)(softer)) == ["content_distance"]
+    with pytest.raises(ValueError, match="no photos to validate on"):
+        metrics.Validator(photos=[])
+
+
+def test_the_validator_touches_no_random_state(photo, style):
+    validator = metrics.Validator(photos=[photo], paintings=[style])
+    drawn = []
+    for judged in (False, True):
+        keras.utils.set_random_seed(3)
+        if judged:
+            validator(softer)
+        drawn.append((random.random(), np.random.rand(), float(tf.random.uniform([]))))
+        drawn[-1] += (float(keras.random.uniform([])),)
+    assert drawn[0] == drawn[1]

@@ -6,6 +6,7 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 from hypothesis import strategies as st
 
+from tfstyle import export, inference
 from tfstyle.networks import discriminators, generators, layers
 
 GENERATORS = {
@@ -19,6 +20,13 @@ DISCRIMINATORS = {
     "patch": lambda: discriminators.patch_discriminator(width=4),
     "patch_batch": lambda: discriminators.patch_discriminator(width=4, layers=2, norm="batch"),
     "patch_none": lambda: discriminators.patch_discriminator(width=4, layers=1, norm="none"),
+    "patch_spectral": lambda: discriminators.patch_discriminator(
+        width=4, layers=1, norm="spectral"
+    ),
+    "class": lambda: discriminators.class_discriminator(classes=3, width=4, layers=2),
+    "class_spectral": lambda: discriminators.class_discriminator(
+        classes=3, width=4, layers=1, norm="spectral"
+    ),
 }
 NETWORKS = GENERATORS | DISCRIMINATORS
 
@@ -51,13 +59,37 @@ def test_a_generator_keeps_any_size_and_stays_in_range(built, name, size, rng):
 
 
 @pytest.mark.parametrize("size", [(1, 1), (5, 40), (16, 16), (17, 33), (64, 40)])
-@pytest.mark.parametrize(("name", "depth"), [("patch", 3), ("patch_batch", 2), ("patch_none", 1)])
+@pytest.mark.parametrize(
+    ("name", "depth"),
+    [("patch", 3), ("patch_batch", 2), ("patch_none", 1), ("patch_spectral", 1)],
+)
 def test_a_discriminator_scores_patches_of_any_size(built, name, depth, size, rng):
     scores = built[name](pictures(rng, *size, batch=2)).numpy()
     rows, columns = (max(side, 3 * 2**depth) // 2**depth - 2 for side in size)
     assert scores.shape == (2, rows, columns, 1)
     assert scores.dtype == np.float32
     assert np.isfinite(scores).all()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (5, 40), (17, 33), (64, 40)])
+@pytest.mark.parametrize("name", ["class", "class_spectral"])
+def test_a_class_discriminator_gives_an_image_of_any_size_a_logit_a_class(built, name, size, rng):
+    photos = pictures(rng, *size, batch=2)
+    logits = built[name](photos).numpy()
+    assert logits.shape == (2, 3) and logits.dtype == np.float32
+    assert np.isfinite(logits).all()
+    np.testing.assert_allclose(built[name](photos[1:]), logits[1:], atol=1e-5)
+
+
+def test_its_logits_are_the_mean_of_what_its_patches_are_given(built, rng):
+    network, photos = built["class"], pictures(rng, 40, 33)
+    patches = keras.Model(network.input, network.get_layer("scores").output)(photos)
+    assert patches.shape[1:] == (8, 6, 3)
+    np.testing.assert_allclose(network(photos), np.mean(patches, axis=(1, 2)), atol=1e-6)
+    trunk = discriminators.patch_discriminator(width=4, layers=2)
+    assert [weight.shape for weight in network.weights[:-2]] == [
+        weight.shape for weight in trunk.weights[:-2]
+    ]
 
 
 def test_the_discriminator_gives_the_papers_30x30_scores_for_256_pixels(built):
@@ -184,6 +216,62 @@ def test_the_unet_has_a_skip_connection_at_each_size():
     assert [block.output.shape[-1] for block in blocks] == [32, 32]
 
 
+@pytest.fixture(scope="module")
+def noisy():
+    return generators.unet_generator(width=4, residual_blocks=1, noise_dim=3)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 3), (17, 33)])
+@pytest.mark.parametrize("norm", ["instance", "batch"])
+def test_noise_changes_a_picture_of_any_size(norm, size, rng):
+    network = generators.unet_generator(width=4, residual_blocks=1, norm=norm, noise_dim=3)
+    photos = np.repeat(pictures(rng, *size), 2, axis=0)
+    noise = rng.normal(size=(2, 3)).astype("float32")
+    one, other = network([photos, noise]).numpy()
+    assert one.shape == (*size, 3) and 0 <= min(one.min(), other.min()) <= one.max() <= 1
+    assert np.abs(one - other).max() > 1e-3
+    np.testing.assert_array_equal(network([photos, noise]), [one, other])
+
+
+def test_every_variable_of_a_generator_with_noise_gets_a_gradient(noisy, rng):
+    inputs = [pictures(rng, 24, 17, batch=2), rng.normal(size=(2, 3)).astype("float32")]
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(tf.square(noisy(inputs) - rng.uniform(size=(2, 24, 17, 3))))
+    gradients = tape.gradient(loss, [variable.value for variable in noisy.trainable_variables])
+    # As in the other generators, the offset of the norm that ends the block has no effect.
+    still = [
+        variable.path
+        for variable, gradient in zip(noisy.trainable_variables, gradients, strict=True)
+        if not np.abs(gradient).max() > 1e-9
+    ]
+    assert len(still) <= 1 and all(path.endswith("/beta") for path in still), still
+
+
+def test_at_zero_noise_it_is_a_function_of_the_image_with_the_same_weights(noisy, rng):
+    photos = pictures(rng, 17, 24, batch=2)
+    alone = generators.at_zero_noise(noisy)
+    np.testing.assert_array_equal(alone(photos), noisy([photos, np.zeros((2, 3), "float32")]))
+    assert {id(weight) for weight in alone.weights} == {id(weight) for weight in noisy.weights}
+
+
+def test_at_zero_noise_it_is_exported(noisy, photo, tmp_path):
+    alone = generators.at_zero_noise(noisy)
+    exported = export.export(alone, "noisy", directory=tmp_path)
+    for artifact in (exported.saved_model, exported.tflite["float32"]):
+        stylized = inference.Stylizer.load(artifact)(photo)
+        np.testing.assert_allclose(stylized, alone(photo[None])[0], atol=1e-3)
+
+
+def test_noise_acts_under_mixed_float16(noisy, rng, mixed_float16):
+    half = generators.unet_generator(width=4, residual_blocks=1, noise_dim=3)
+    half.set_weights(noisy.get_weights())
+    assert half.get_layer("join").compute_dtype == "float16"
+    inputs = [pictures(rng, 24, 33), rng.normal(size=(1, 3)).astype("float32")]
+    output = half(inputs)
+    assert output.dtype == "float32"
+    np.testing.assert_allclose(output, noisy(inputs), atol=0.02)
+
+
 def test_dropout_acts_in_training_only(built, rng):
     photos = pictures(rng, 16, 16)
     network = GENERATORS["unet_batch_zero_dropout"]()
@@ -203,6 +291,9 @@ def test_dropout_acts_in_training_only(built, rng):
         (generators.unet_generator, {"dropout": 1.0}, "rate 1.0.*below 1"),
         (discriminators.patch_discriminator, {"norm": "layer"}, "norm 'layer'.*none"),
         (discriminators.patch_discriminator, {"layers": 0}, "layers 0.*1 or more"),
+        (discriminators.class_discriminator, {"classes": 1}, "classes 1: give 2 or more"),
+        (discriminators.class_discriminator, {"classes": 3, "norm": "x"}, "norm 'x'.*none"),
+        (generators.unet_generator, {"noise_dim": -1}, "noise_dim -1.*0 or more"),
     ],
 )
 def test_wrong_arguments_are_named_with_the_right_ones(build, arguments, message):
@@ -314,6 +405,7 @@ def test_crop_like_cuts_from_the_upper_left_corner(rng):
         layers.ResizeConv(5, 3),
         layers.ResizeConv(2, 5, use_bias=False),
         layers.Dropout(0.5),
+        layers.SpectralConv2D(5, 3, 2),
     ],
     ids=lambda layer: layer.name,
 )
@@ -347,3 +439,89 @@ def test_a_checkpoint_takes_dropout_up_where_it_was(rng, tmp_path):
     tf.train.Checkpoint(model=resumed).restore(path).assert_consumed()
     for output in expected:
         np.testing.assert_array_equal(resumed(photos, training=True), output)
+
+
+def spectral(rng, kernel_size=3, channels=4, filters=6, **options):
+    layer = layers.SpectralConv2D(filters, kernel_size, **options)
+    layer.build((None, None, None, channels))
+    layer.kernel.assign(rng.normal(size=layer.kernel.shape))
+    return layer
+
+
+def settle(layer, channels=4, calls=300):
+    for _ in range(calls):
+        layer(np.zeros((1, 3, 3, channels), "float32"), training=True)
+
+
+def test_a_spectral_convolution_is_one_by_the_kernel_over_its_largest_singular_value(rng):
+    layer = spectral(rng)
+    settle(layer)
+    kernel = layer.kernel.numpy()
+    largest = np.linalg.svd(kernel.reshape(-1, 6), compute_uv=False)[0]
+    layer.bias.assign(rng.normal(size=6))
+    x = rng.normal(size=(2, 7, 9, 4)).astype("float32")
+    expected = tf.nn.conv2d(x, kernel / largest, 1, "VALID") + layer.bias.numpy()
+    np.testing.assert_allclose(layer(x), expected, rtol=1e-3, atol=1e-4)
+    layer.kernel.assign(1000 * kernel)
+    np.testing.assert_allclose(layer(x), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_its_gradient_is_the_papers(rng):
+    """(A - <A, W / s> u v') / s; eq. 12 of Miyato et al. 2018, A the gradient by W / s."""
+    layer = spectral(rng, kernel_size=1, use_bias=False)
+    settle(layer)
+    x = rng.normal(size=(5, 1, 1, 4)).astype("float32")
+    upstream = rng.normal(size=(5, 1, 1, 6)).astype("float32")
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(layer(x) * upstream)
+    (gradient,) = tape.gradient(loss, [layer.kernel.value])
+    matrix = layer.kernel.numpy()[0, 0].astype("float64")
+    u, s, v = np.linalg.svd(matrix)
+    by_normalized = x[:, 0, 0].T @ upstream[:, 0, 0]
+    along = np.sum(by_normalized * matrix / s[0])
+    expected = (by_normalized - along * np.outer(u[:, 0], v[0])) / s[0]
+    np.testing.assert_allclose(gradient[0, 0], expected, rtol=1e-3, atol=1e-3)
+
+
+def test_its_singular_vector_moves_in_training_only_and_is_checkpointed(rng, tmp_path):
+    layer = spectral(rng)
+    x = np.ones((1, 3, 3, 4), "float32")
+    start = layer.singular_vector.numpy()
+    layer(x)
+    np.testing.assert_array_equal(layer.singular_vector, start)
+    layer(x, training=True)
+    assert np.abs(layer.singular_vector.numpy() - start).max() > 1e-3
+    path = tf.train.Checkpoint(layer=layer).save(tmp_path / "checkpoint")
+    other = spectral(rng)
+    tf.train.Checkpoint(layer=other).restore(path).assert_consumed()
+    for training in (True, False):
+        np.testing.assert_array_equal(other(x, training=training), layer(x, training=training))
+
+
+def test_its_kernel_is_divided_in_float32_under_mixed_float16(rng, mixed_float16):
+    layer = spectral(rng)
+    layer.kernel.assign(1e6 * layer.kernel.numpy())  # beyond float16
+    settle(layer)
+    output = layer(np.ones((1, 3, 3, 4), "float16"))
+    assert output.dtype == "float16"
+    kernel = layer.kernel.numpy()
+    largest = np.linalg.svd(kernel.reshape(-1, 6), compute_uv=False)[0]
+    np.testing.assert_allclose(output[0, 0, 0], kernel.sum(axis=(0, 1, 2)) / largest, rtol=0.02)
+
+
+def test_a_spectral_convolution_of_zeros_is_its_bias(rng):
+    layer = spectral(rng)
+    layer.kernel.assign(tf.zeros_like(layer.kernel))
+    layer.bias.assign(np.arange(6.0))
+    for training in (True, False):
+        output = layer(np.ones((1, 3, 3, 4), "float32"), training=training)
+        np.testing.assert_array_equal(output[0, 0, 0], np.arange(6.0))
+
+
+def test_resize_like_is_bilinear_to_the_size_of_the_other():
+    ramp = np.arange(4.0)[None, None, :, None] * np.ones((2, 1, 1, 3))
+    layer = layers.ResizeLike(dtype="float64")
+    output = layer([ramp, np.zeros((2, 5, 8, 7))])
+    expected = [0, 0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3]
+    np.testing.assert_allclose(output, np.broadcast_to(np.array(expected)[:, None], (2, 5, 8, 3)))
+    assert layer.compute_output_shape([(None, 4, 4, 3), (None, None, 5, 7)]) == (None, None, 5, 3)

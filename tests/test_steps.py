@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfstyle import losses, samples, steps, training
-from tfstyle.networks import discriminators
+from tfstyle import image_pool, losses, samples, steps, training
+from tfstyle.networks import discriminators, generators
 
 WEIGHTS = {"content_weight": 1.0, "style_weight": 0.5, "tv_weight": 2.0}
 
@@ -257,6 +257,139 @@ def test_each_side_learns_where_the_other_stands_still(
     assert learned[-1]["fake_accuracy"] < learned[0]["fake_accuracy"]
 
 
+@pytest.mark.parametrize("adversarial", losses.ADVERSARIAL)
+@pytest.mark.parametrize("norm", ["instance", "batch", "spectral", "none"])
+def test_every_discriminator_trains_under_every_loss(
+    photo, paintings, tiny_extractor, norm, adversarial
+):
+    discriminator = discriminators.patch_discriminator(width=4, layers=1, norm=norm)
+    before = weights_of(discriminator)
+    step = gan_step(tiny_extractor, small_generator(), discriminator, adversarial=adversarial)
+    for _ in range(2):
+        values = step(crops(photo), paintings)
+    assert np.isfinite([float(value) for value in values.values()]).all()
+    for old, weight in zip(before, discriminator.get_weights(), strict=True):
+        assert np.isfinite(weight).all()
+        assert weight.ndim == 1 or not np.array_equal(old, weight)
+
+
+def test_the_generator_faces_the_discriminator_after_its_update(photo, paintings, tiny_extractor):
+    discriminator = discriminators.patch_discriminator(width=4, layers=1, norm="none")
+    step = gan_step(tiny_extractor, small_generator(), discriminator, rates=(0.0, 0.01))
+    values = step(crops(photo), paintings)
+    fake = discriminator(step.generator(crops(photo)))
+    np.testing.assert_allclose(
+        values["adversarial"], losses.bce_generator_loss(fake=fake), rtol=1e-4
+    )
+
+
+def test_identity_and_color_losses_join_the_total_where_they_have_a_weight(
+    photo, paintings, tiny_extractor
+):
+    generator = small_generator()
+    discriminator = discriminators.patch_discriminator(width=4, layers=1, norm="none")
+    weights = {"identity_weight": 0.7, "color_weight": 3.0}
+    step = gan_step(tiny_extractor, generator, discriminator, rates=(0.0, 0.0), **weights)
+    values = step(crops(photo), paintings)
+    expected = {
+        "identity": losses.identity_loss(images=generator(paintings), target=paintings),
+        "color": losses.color_loss(images=generator(crops(photo)), target=crops(photo)),
+    }
+    for name, value in expected.items():
+        np.testing.assert_allclose(values[name], value, rtol=1e-4)
+    without = gan_step(tiny_extractor, generator, discriminator, rates=(0.0, 0.0))
+    plain = without(crops(photo), paintings)
+    assert not expected.keys() & plain.keys()
+    more = 0.7 * expected["identity"] + 3.0 * expected["color"]
+    np.testing.assert_allclose(values["total"] - plain["total"], more, rtol=1e-3)
+
+
+def test_identity_teaches_the_generator_to_leave_paintings_alone(photo, paintings, tiny_extractor):
+    nothing = {name: 0.0 for name in WEIGHTS} | {"adversarial_weight": 0.0}
+    discriminator = discriminators.patch_discriminator(width=4, layers=1, norm="none")
+    step = gan_step(
+        tiny_extractor, small_generator(), discriminator, **nothing, identity_weight=1.0
+    )
+    learned = [float(step(crops(photo), paintings)["identity"]) for _ in range(60)]
+    assert learned[-1] < 0.8 * learned[0]
+
+
+def test_d_steps_are_updates_on_a_part_of_the_batch_each(photo, tiny_extractor):
+    photos, paintings = crops(photo, 4), crops(samples.style("mosaic", 128), 4)
+    discriminator = discriminators.patch_discriminator(width=4, layers=1)
+    twin = keras.models.clone_model(discriminator)
+    twin.set_weights(discriminator.get_weights())
+    generator = small_generator()
+    step = gan_step(tiny_extractor, generator, discriminator, rates=(0.0, 0.01), d_steps=2)
+    step(photos, paintings)
+    assert step.discriminator_optimizer.iterations == 2
+    assert step.generator_optimizer.iterations == 1
+    alone = gan_step(tiny_extractor, generator, twin, rates=(0.0, 0.01))
+    for part in range(2):
+        alone(photos[part::2], paintings[part::2])
+    for one, other in zip(discriminator.get_weights(), twin.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+@pytest.mark.parametrize("option", [{"d_steps": 0}, {"warmup_steps": -1}])
+def test_numbers_of_steps_out_of_range_are_named(tiny_extractor, option):
+    discriminator = discriminators.patch_discriminator(width=4, layers=1)
+    ((name, value),) = option.items()
+    with pytest.raises(ValueError, match=f"{name} {value}: give at least {value + 1}"):
+        gan_step(tiny_extractor, small_generator(), discriminator, **option)
+
+
+def test_in_the_warm_up_content_alone_teaches_the_generator_and_the_discriminator_rests(
+    photo, paintings, tiny_extractor
+):
+    generator = small_generator()
+    twin = keras.models.clone_model(generator)
+    twin.set_weights(generator.get_weights())
+    discriminator = discriminators.patch_discriminator(width=4, layers=1)
+    before = weights_of(discriminator)
+    step = gan_step(tiny_extractor, generator, discriminator, warmup_steps=2, identity_weight=1.0)
+    content = {"style_weight": 0.0, "tv_weight": 0.0, "adversarial_weight": 0.0}
+    other = discriminators.patch_discriminator(width=4, layers=1)
+    alone = gan_step(tiny_extractor, twin, other, **content)
+    for _ in range(2):
+        values = step(crops(photo), paintings)
+        alone(crops(photo), paintings)
+        np.testing.assert_allclose(values["total"], values["content"], rtol=1e-5)
+    assert_equal(before, discriminator.get_weights())
+    for one, weight in zip(generator.get_weights(), twin.get_weights(), strict=True):
+        np.testing.assert_allclose(one, weight, atol=1e-5)
+    values = step(crops(photo), paintings)
+    assert values["total"] > 1.05 * values["content"]
+    assert not np.array_equal(before[0], discriminator.get_weights()[0])
+
+
+def test_the_discriminator_is_shown_what_the_pool_gives(photo, paintings, tiny_extractor):
+    generator = small_generator()
+    discriminator = discriminators.patch_discriminator(width=4, layers=1, norm="none")
+    pool, twin = (image_pool.ImagePool(3, (32, 32)) for _ in range(2))
+    step = gan_step(tiny_extractor, generator, discriminator, rates=(0.0, 0.0), pool=pool)
+    for i in range(6):
+        photos = crops(photo[:, 4 * i :])
+        shown = twin.exchange(generator(photos))
+        expected = losses.bce_discriminator_loss(
+            real=discriminator(paintings), fake=discriminator(shown)
+        )
+        values = step(photos, paintings)
+        np.testing.assert_allclose(values["discriminator"], expected, rtol=1e-4)
+    np.testing.assert_allclose(pool.images, twin.images, atol=1e-5)
+
+
+def test_noise_goes_to_the_generator(photo, paintings, tiny_extractor):
+    generator = generators.unet_generator(width=4, residual_blocks=1, noise_dim=3)
+    discriminator = discriminators.patch_discriminator(width=4, layers=1)
+    step = gan_step(tiny_extractor, generator, discriminator, rates=(0.0, 0.0), identity_weight=1.0)
+    one, same, other = (
+        step(crops(photo), paintings, np.full((2, 3), value, "float32")) for value in (0, 0, 1)
+    )
+    assert one["style"] == same["style"] != other["style"]
+    assert one["identity"] == same["identity"] != other["identity"]
+
+
 @pytest.mark.parametrize(
     ("adversarial", "score", "real", "fake"),
     [
@@ -327,6 +460,7 @@ SYSTEMS = [  # system, precision, clip_norm
     ("perceptual", "float32", 0.01),
     ("perceptual", "mixed_float16", 0.01),
     ("gan", "float32", 0.01),
+    ("whole gan", "float32", 0.01),
 ]
 # Devices must be made before TensorFlow starts, hence a process of its own.
 TWO_DEVICES = """
@@ -336,7 +470,7 @@ import keras, numpy as np, tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 
-from tfstyle import losses, steps, training
+from tfstyle import image_pool, losses, steps, training
 from tfstyle.networks import discriminators
 
 folder, systems = sys.argv[1], json.loads(sys.argv[2])
@@ -375,13 +509,20 @@ def train(system, precision, clip_norm, strategy):
             step = steps.PerceptualStep(style_grams=grams, optimizer=optimizer, **shared)
         else:
             batch = (data["photos"], data["paintings"])
-            discriminator = discriminators.patch_discriminator(width=4, layers=1)
+            more, norm = {}, "instance"
+            if system == "whole gan":
+                norm = "spectral"
+                pool = image_pool.ImagePool(2, (32, 32))
+                more = dict(
+                    d_steps=2, warmup_steps=1, pool=pool, identity_weight=0.5, color_weight=1.0
+                )
+            discriminator = discriminators.patch_discriminator(width=4, layers=1, norm=norm)
             networks.append(discriminator)
             step = steps.GanStep(
                 discriminator=discriminator, generator_optimizer=optimizer,
                 discriminator_optimizer=adam(discriminator, clip_norm),
                 adversarial="bce", adversarial_weight=0.3, style_layers=losses.STYLE_LAYERS,
-                **shared,
+                **more, **shared,
             )
     dataset = tf.data.Dataset.from_tensors(batch).repeat().unbatch().batch(4, drop_remainder=True)
     iterator = iter(strategy.experimental_distribute_dataset(dataset))

@@ -56,7 +56,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _add_stylize(commands)
     _add_optimize(commands)
     _add_evaluate(commands)
+    _add_explain(commands)
     _add_models(commands)
+    _add_records(commands)
+    _add_dataset(commands)
     args = parser.parse_args(arguments)
     # Names of files need not be text, and must not end a run when they are printed.
     sys.stdout.reconfigure(errors="backslashreplace")
@@ -82,6 +85,7 @@ Examples:
   tfstyle stylize photos/ -o painted/ --max_size 1024
   tfstyle stylize photo.jpg -o soft.jpg --strength 0.5 --preserve_color
   tfstyle stylize photo.jpg --model saved_models/mine.int8.tflite --compare
+  tfstyle stylize photo.jpg --model fusion --style swirls:2,mosaic:1
   curl -s https://example.org/photo.jpg | tfstyle stylize - | display
 
 A file that cannot be stylized does not stop the others: all such files are named at the end, and
@@ -99,11 +103,13 @@ the exit code is 2.""",
         f"SavedModel (default {_MODEL})",
     )
     parser.add_argument(
-        "--max_size",
-        metavar="N",
-        type=_number(int, 1),
-        help="first shrink what has a longer side than this many pixels",
+        "--style",
+        metavar="S[:W],...",
+        type=_blend,
+        help="of a model with several styles: a name that `tfstyle models` lists, or its number "
+        "from 0; or several with their weights, for a blend (default 0)",
     )
+    _add_max_size(parser)
     strength = _default("inference.Stylizer.__call__", "strength")
     parser.add_argument(
         "--strength",
@@ -136,8 +142,26 @@ the exit code is 2.""",
     parser.set_defaults(function=_stylize)
 
 
+def _blend(text: str) -> dict[str, float]:
+    """NAME or NAME:WEIGHT, separated by commas -> {name: weight}; a name may be a number."""
+    blend = {}
+    for part in text.split(","):
+        name, _, weight = part.rpartition(":") if ":" in part else (part, "", "1")
+        name = name.strip()
+        try:
+            blend[name] = float(weight)
+        except ValueError:
+            raise argparse.ArgumentTypeError(
+                f"{part!r}: give NAME or NAME:WEIGHT, with a number as weight"
+            ) from None
+    return blend
+
+
 def _stylize(args) -> int:
-    jobs, errors = _jobs(args.inputs, args.output, _label(args.model))
+    label = _label(args.model)
+    if args.style:
+        label += "_" + "+".join(args.style)
+    jobs, errors = _jobs(args.inputs, args.output, label)
     if any(target is None for _, target in jobs):
         if args.json:
             raise ValueError("--json and the picture both want standard output: give -o FILE")
@@ -149,6 +173,7 @@ def _stylize(args) -> int:
 
     if jobs:
         stylizer = inference.Stylizer.load(args.model, threads=args.threads)
+        stylizer.style_weights(args.style)  # a wrong one is told once, not of every image
     for folder in {target.parent for _, target in jobs if target}:
         folder.mkdir(parents=True, exist_ok=True)
     done = []
@@ -162,7 +187,12 @@ def _stylize(args) -> int:
                 photo = images.decode_bytes(sys.stdin.buffer.read(), name=_STDIN)
             if args.max_size:
                 photo = images.fit(photo, args.max_size)
-            picture = stylizer(photo, strength=args.strength, preserve_color=args.preserve_color)
+            picture = stylizer(
+                photo,
+                strength=args.strength,
+                preserve_color=args.preserve_color,
+                style=args.style,
+            )
             if args.compare:
                 picture = inference.compare(photo, None, picture)
             if target:
@@ -542,9 +572,8 @@ def _optimize(args) -> int:
             from tfstyle import video
 
             writer = stack.enter_context(video.Writer(clip, fps=args.video_fps))
-            longest = max(photo.shape[:2])
-            scale = (options["size"] or longest) / longest
-            final = tuple(max(1, round(side * scale)) for side in photo.shape[:2])
+            size = photo.shape[:2]
+            final = images.scaled_size(size, options["size"] or max(size))
             watch.others.append(_frames(writer, args.video_fps, final))
         from tfstyle import gatys
 
@@ -974,6 +1003,106 @@ def _photo_of(output: Path, photos: list[Path], folder: str) -> Path:
     return best[0]
 
 
+def _add_explain(commands):
+    parser = commands.add_parser(
+        "explain",
+        help="say why a picture looks as it does, and test what is said",
+        description="Says why a stylized picture looks as it does, and tests what it says.",
+        epilog="""\
+The page says in sentences and maps where the losses come from, and which strokes still differ from
+the style; of a .keras model also what its skip connections do. Every explanation stands beside
+tests that it could have failed, with their verdict. Beside report.html lie report.json (all
+numbers) and .npz files (the maps).
+
+Examples:
+  tfstyle explain starry_night --content photo.jpg --style painting.jpg -o report.html
+  tfstyle explain painted.png --content photo.jpg --style painting.jpg -o report.html --strict""",
+    )
+    parser.add_argument(
+        "model",
+        metavar="MODEL|PICTURE",
+        help="a model, as `tfstyle stylize --model` takes it, or a stylized picture, such as one "
+        "that `tfstyle optimize` made",
+    )
+    parser.add_argument("--content", required=True, metavar="C", help="the photo")
+    parser.add_argument("--style", required=True, metavar="S", help="the style image")
+    parser.add_argument("-o", "--output", required=True, metavar="HTML", help="the page to write")
+    parser.add_argument(
+        "--size",
+        metavar="N",
+        type=_number(int, 64),
+        default=256,
+        help="longest side at which all is compared, in pixels (default 256)",
+    )
+    parser.add_argument(
+        "--seed", metavar="N", type=_number(int, 0), default=0, help="of the tests' random draws"
+    )
+    parser.add_argument("--strict", action="store_true", help="exit code 1 where a verdict is FAIL")
+    parser.set_defaults(function=_explain)
+
+
+def _explain(args) -> int:
+    import tqdm
+
+    from tfstyle import features, images, inference, losses, metrics, samples
+
+    if Path(args.output).suffix != ".html":
+        raise ValueError(f"-o {args.output}: give a name that ends in .html")
+    content, style = (images.fit(images.read(p), args.size) for p in (args.content, args.style))
+    for name, image in ((args.content, content), (args.style, style)):
+        if min(image.shape[:2]) < 32:
+            raise ValueError(
+                f"{name}: {image.shape[1]}x{image.shape[0]} pixels at --size {args.size}: 32 a "
+                "side are needed"
+            )
+    if Path(args.model).suffix.lower() in images.SUFFIXES:
+        picture = images.resize(images.read(args.model), content.shape[:2])
+    else:
+        picture = inference.Stylizer.load(args.model)(content)
+    try:
+        from tfstyle.explain import loss_maps, report, skips, style_gap
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"explanations need {error.name}: pip install 'tfstyle[explain]'"
+        ) from error
+
+    extractor = features.vgg16((*losses.STYLE_LAYERS, losses.CONTENT_LAYER))
+    weights = {"content": 1.0, "style": 10.0, "tv": 1.0}
+    work = [
+        lambda: loss_maps.explain(
+            picture, content=content, style=style, extractor=extractor, weights=weights
+        ),
+        lambda: style_gap.explain(picture, style, extractor=extractor, seed=args.seed),
+    ]
+    if Path(args.model).suffix == ".keras":
+        generator = inference.read_keras(Path(args.model))
+        if len(generator.inputs) == 1 and skips.connections(generator):
+            others = [images.fit(images.read(path), args.size) for path in samples.photo_paths()]
+            work.append(
+                lambda: skips.explain(
+                    generator,
+                    [content],
+                    score=lambda output, photo: metrics.content_distance(
+                        output, photo, extractor=extractor
+                    ),
+                    held_out=others,
+                )
+            )
+    found = [each() for each in tqdm.tqdm(work, unit="explanation", disable=None)]
+    Path(args.output).parent.mkdir(parents=True, exist_ok=True)
+    files = report.write(
+        args.output,
+        found,
+        title=f"Why {Path(args.model).name} looks like that",
+        pictures={"photo": content, "style": style, "picture": picture},
+        ground="picture",
+    )
+    for each in found:
+        print(f"{each.verdict:<11} {each.question} {each.summary}")
+    print(f"Report      {files[0]}")
+    return 1 if args.strict and any(each.verdict == "FAIL" for each in found) else 0
+
+
 def _add_models(commands):
     parser = commands.add_parser(
         "models",
@@ -997,8 +1126,127 @@ def _models(args) -> int:
         path = Path(card["paths"].get("tflite", card["paths"]["card"]))
         size = f"{path.stat().st_size / 1e6:.2f} MB" if path.suffix == ".tflite" else "-"
         told = [str(card.get(key) or "-") for key in ("style", "licence", "version")]
+        if card.get("styles"):
+            told[0] = ", ".join(card["styles"])
         rows.append([card["name"], size, *told, str(path.parent)])
     _print_table(["name", "size", "style", "licence", "version", "where"], rows)
+    return 0
+
+
+_SOURCE = """\
+SOURCE: a folder (searched to the bottom), files, tfds:NAME:SPLIT or records:FOLDER; several are
+separated by commas. Images that cannot be read are left out and named; if these are more than a
+tenth, nothing is written."""
+
+
+def _add_records(commands):
+    parser = commands.add_parser(
+        "records",
+        help="write training images into TFRecord shards",
+        description="Writes training images into TFRecord shards, which pipelines read as "
+        "records:FOLDER.",
+        epilog=f"""\
+{_SOURCE}
+
+Each image is checked once, here; a training on records does not check it again, and reads few
+large files instead of many small ones. Any TFRecord reader takes the shards: tf.train.Example with
+"image" (bytes of a JPEG or PNG) and "name".
+
+Examples:
+  tfstyle records photos/ -o photos.records --shards 16 --max_size 768
+  make train CONTENT=records:photos.records""",
+    )
+    parser.add_argument("source", metavar="SOURCE", help="images, see below")
+    parser.add_argument("-o", "--output", metavar="FOLDER", required=True, help="to make")
+    parser.add_argument(
+        "--shards", metavar="N", type=_number(int, 1), default=1, help="files (default 1)"
+    )
+    _add_max_size(parser)
+    parser.set_defaults(function=_records)
+
+
+def _add_max_size(parser):
+    parser.add_argument(
+        "--max_size",
+        metavar="N",
+        type=_number(int, 1),
+        help="first shrink what has a longer side than this many pixels",
+    )
+
+
+def _records(args) -> int:
+    import tqdm
+
+    from tfstyle import data, records
+
+    encoded, report = data.checked_images(args.source, max_size=args.max_size)
+    # With disable=None tqdm is silent where stderr is no terminal.
+    progress = tqdm.tqdm(encoded, total=report.total, unit="image", disable=None)
+    shards = records.write(args.output, progress, shards=args.shards)
+    _name_skipped(report)
+    size = sum(path.stat().st_size for path in shards) / 1e6
+    count = report.seen - len(report.skipped)
+    print(f"{args.output}: {count} images, {len(shards)} shards, {size:.1f} MB")
+    print(f"Train on it as records:{args.output}")
+    return 0
+
+
+def _name_skipped(report):
+    for name, reason in report.skipped:
+        _complain("tfstyle", f"{name}: {reason}", "left out: ")
+
+
+def _add_dataset(commands):
+    version = _default("datasets.prepare", "version")
+    parser = commands.add_parser(
+        "dataset",
+        help="make a TFDS dataset of content and style images",
+        description="Makes a TensorFlow Datasets dataset of two folders of images, with the splits "
+        "content and style.",
+        epilog=f"""\
+{_SOURCE}
+
+Example:
+  tfstyle dataset --content photos/ --style paintings/ --name monet
+  make train PIPELINE=gan CONTENT=tfds:monet:content STYLE=tfds:monet:style""",
+    )
+    for name in ("content", "style"):
+        parser.add_argument(f"--{name}", metavar="SOURCE", required=True, help="images, see below")
+    parser.add_argument("--name", metavar="NAME", required=True, help="of the dataset")
+    parser.add_argument(
+        "--version", metavar="X.Y.Z", default=version, help=f"of the dataset (default {version})"
+    )
+    parser.add_argument(
+        "--data_dir",
+        metavar="FOLDER",
+        help="of TFDS (default $TFDS_DATA_DIR, else ~/tensorflow_datasets)",
+    )
+    _add_max_size(parser)
+    parser.set_defaults(function=_dataset)
+
+
+def _dataset(args) -> int:
+    import tensorflow_datasets as tfds
+
+    from tfstyle import datasets
+
+    if not sys.stderr.isatty():
+        tfds.disable_progress_bar()
+    with contextlib.redirect_stdout(sys.stderr):  # TFDS prints what it does
+        folder, reports = datasets.prepare(
+            args.name,
+            content=args.content,
+            style=args.style,
+            version=args.version,
+            max_size=args.max_size,
+            data_dir=args.data_dir,
+        )
+    for report in reports.values():
+        _name_skipped(report)
+    told = [f"{r.seen - len(r.skipped)} {split}" for split, r in reports.items()]
+    print(f"{folder}: {', '.join(told)}")
+    where = f" (with TFDS_DATA_DIR={args.data_dir})" if args.data_dir else ""
+    print(f"Train on it as tfds:{args.name}:content and tfds:{args.name}:style{where}")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Image folders and TFDS datasets -> batches of random crops; MNIST's digits and noise.
+"""Image folders, TFDS datasets and records -> batches of random crops; MNIST's digits and noise.
 
 Element i of a dataset is a pure function of (source, seed, i): `order` says which image it is, and
 its crop and flip are drawn from (seed, i). A resumed run passes the number of batches it has
@@ -11,23 +11,30 @@ the first batch, and again through all past epochs after a resume.
 import dataclasses
 import functools
 import gzip
+import io
 import itertools
 import math
 import os
 import threading
+import typing
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent import futures
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+from PIL import ExifTags, Image
 
-from tfstyle import images
+from tfstyle import images, records
 
 # Of all images, as many may be unreadable; more says that something is wrong with the folder.
 SKIP_LIMIT = 0.1
 # Encoded images kept in memory; the rest is read from disk each time.
 CACHE_BYTES = 2 * 1024**3
+# A call into Python takes about as long as handing over ten images.
+_READ_AT_ONCE = 16
+_JPEG = b"\xff\xd8\xff"
 
 
 class DataError(ValueError):
@@ -70,6 +77,7 @@ def image_batches(
     crop_size: int,
     seed: int = 0,
     skip: int = 0,
+    shard: tuple[int, int] = (0, 1),
     scale: tuple[float, float] = (1.0, 1.6),
     flip: bool = True,
     strict: bool = False,
@@ -84,21 +92,25 @@ def image_batches(
     Args:
         source: folders (searched to the bottom) or files, as one path, several separated by commas,
             or a sequence; or "tfds:NAME" or "tfds:NAME:SPLIT" in TFDS's split syntax, such as
-            "tfds:coco/2014:train[:10%]" (split "train" by default). Its images are held in memory.
-        batch_size: images a batch.
+            "tfds:coco/2014:train[:10%]" (split "train" by default), whose images are held in
+            memory; or "records:FOLDER", as `tfstyle records` wrote it.
+        batch_size: images a batch, over all processes that share it.
         crop_size: side of a crop in pixels.
         seed: at least 0; decides order, crops and flips.
         skip: batches already consumed.
+        shard: (index, count): this process's part of each batch, which `count` processes share: the
+            images from index * batch_size / count on. Together the parts are the whole batch.
         scale: the image is scaled so that its shorter side is crop_size times a number from this
             range, at least 1; then the crop is taken. Small images are enlarged.
         flip: whether half of the crops are mirrored left to right.
         strict: whether `ReadReport.check` fails on the first unreadable image.
         exclude: files, or folders with all in them, to leave out, such as photos kept for judging.
-        max_pixels: larger images count as unreadable.
+        max_pixels: larger images count as unreadable. Those in records were judged by
+            images.MAX_PIXELS when they were written.
 
     Returns:
-        (dataset, report): float32 RGB [batch_size, crop_size, crop_size, 3] in [0, 1], and what is
-        known about the source, which grows while the dataset is read.
+        (dataset, report): float32 RGB [batch_size / count, crop_size, crop_size, 3] in [0, 1], and
+        what is known about the source, which grows while the dataset is read.
 
     Raises:
         DataError: when there are no images, or an argument is out of range.
@@ -113,6 +125,7 @@ def image_batches(
             raise DataError(f"{name} {value}: give at least {least}.")
     if not 1 <= scale[0] <= scale[1]:
         raise DataError(f"scale {scale}: give (low, high) with 1 <= low <= high.")
+    numbers, part = _numbers(batch_size, skip, shard)
     items = _find(source, exclude)
     report = ReadReport(len(items), strict=strict)
     to_graph_bytes = functools.partial(
@@ -122,24 +135,46 @@ def image_batches(
     )
     reader = _Reader(items, report, seed, to_graph_bytes)
 
-    def read(index):
-        encoded = tf.numpy_function(reader.read, [index], tf.string)
-        return index, tf.ensure_shape(encoded, [])
+    def read(indices):
+        encoded, upright = tf.numpy_function(reader.read, [indices], (tf.string, tf.bool))
+        return indices, tf.ensure_shape(encoded, [None]), tf.ensure_shape(upright, [None])
 
-    def crop(index, encoded):
-        image = images.decode(encoded, max_pixels=max_pixels)
-        return _random_crop(image, crop_size, scale, flip, seed=(seed, index))
+    def crop(index, encoded, upright):
+        return _random_crop(
+            encoded, upright, crop_size, scale, flip, seed=(seed, index), max_pixels=max_pixels
+        )
 
     parallel = {"num_parallel_calls": tf.data.AUTOTUNE, "deterministic": True}
     dataset = (
-        tf.data.Dataset.counter(skip * batch_size)
+        numbers.batch(_READ_AT_ONCE)
         .map(read, **parallel)
-        .take_while(lambda index, encoded: encoded != b"")
+        .unbatch()
+        .take_while(lambda index, encoded, upright: encoded != b"")
         .map(crop, **parallel)
-        .batch(batch_size, drop_remainder=True)
+        .batch(part, drop_remainder=True)
         .prefetch(tf.data.AUTOTUNE)
     )
     return dataset, report
+
+
+def _part(batch_size: int, shard: tuple[int, int]) -> tuple[int, int]:
+    """(start, size) of a process's part of each batch."""
+    index, count = shard
+    if not 0 <= index < count:
+        raise DataError(f"shard {shard}: give (index, count) with 0 <= index < count.")
+    if batch_size % count:
+        raise DataError(f"batch_size {batch_size}: {count} processes share it; give a multiple.")
+    size = batch_size // count
+    return index * size, size
+
+
+def _numbers(batch_size: int, skip: int, shard: tuple[int, int]) -> tuple[tf.data.Dataset, int]:
+    """(endless int64 numbers of a process's images, how many of them are its part of a batch)."""
+    start, size = _part(batch_size, shard)
+    numbers = tf.data.Dataset.counter(skip * size).map(
+        lambda n: n // size * batch_size + start + n % size
+    )
+    return numbers, size
 
 
 def list_files(source: str | os.PathLike | Sequence[str | os.PathLike]) -> list[Path]:
@@ -162,13 +197,77 @@ def order(count: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng((seed, epoch)).permutation(count)
 
 
+def checked_images(
+    source: str | os.PathLike | Sequence[str | os.PathLike],
+    *,
+    max_size: int | None = None,
+    strict: bool = False,
+) -> tuple[Iterator[tuple[str, bytes]], ReadReport]:
+    """Each image of a source once, in its order, brought to what `images.decode` takes.
+
+    Args:
+        source: as `image_batches`.
+        max_size: images whose longer side is more than this many pixels are made as small, and
+            stored as JPEG of quality 95 if they came as JPEG, else as PNG.
+        strict: whether none may be unreadable.
+
+    Returns:
+        (iterator, report): (name, bytes) of each image, named by its path below the folder given;
+        and which could not be read. The iterator raises DataError where these become too many.
+
+    Raises:
+        DataError: when there are no images.
+    """
+    items = _find(source)
+    report = ReadReport(len(items), strict=strict)
+
+    def prepared(item):
+        try:
+            stored = item.load()
+            if max_size is None:
+                if item.checked:
+                    return stored, None
+                return images.to_graph_bytes(stored, name=item.name), None
+            image = images.decode_bytes(stored, name=item.name)
+            if max(image.shape[:2]) > max_size:
+                kind = "jpeg" if stored.startswith(_JPEG) else "png"
+                return images.encode(images.fit(image, max_size), kind), None
+            return images.to_graph_bytes(stored, name=item.name), None
+        except (images.ImageError, records.RecordsError) as error:
+            return None, str(error).removeprefix(f"{item.name}: ")
+
+    def iterate():
+        at_once = 2 * (os.cpu_count() or 1)
+        with futures.ThreadPoolExecutor() as pool:
+            for start in range(0, len(items), at_once):
+                some = items[start : start + at_once]
+                for item, (data, reason) in zip(some, pool.map(prepared, some), strict=True):
+                    report.seen += 1
+                    if reason is None:
+                        yield item.label, data
+                    else:
+                        report.skipped.append((item.name, reason))
+                        report.check()
+
+    return iterate(), report
+
+
+class _Item(typing.NamedTuple):
+    """An image of a source: its name in messages and in records, and what gives its bytes."""
+
+    name: str
+    label: str
+    load: Callable[[], bytes]
+    checked: bool = False  # known to be what `images.decode` takes
+
+
 class _Reader:
-    """Index -> bytes for `images.decode`. Called from several threads; what it gives depends on the
-    index alone."""
+    """Indices -> bytes for `images.decode`. Called from several threads; what it gives depends on
+    the index alone."""
 
     def __init__(
         self,
-        items: Sequence[tuple[str, Callable[[], bytes]]],
+        items: Sequence[_Item],
         report: ReadReport,
         seed: int,
         to_graph_bytes: Callable[..., bytes],
@@ -178,68 +277,128 @@ class _Reader:
         self._to_graph_bytes = to_graph_bytes
         self._order = functools.lru_cache(maxsize=4)(lambda epoch: order(len(items), seed, epoch))
         self._lock = threading.Lock()
-        self._seen = set()
-        self._plain = set()  # found fit for `images.decode` as they are
+        self._seen = np.zeros(len(items), bool)
+        # Fit for `images.decode` as they are; and, of those seen, upright JPEGs.
+        self._plain = np.array([item.checked for item in items])
+        self._upright = np.zeros(len(items), bool)
         self._cache = {}
         self._room = CACHE_BYTES
 
-    def read(self, index: np.int64) -> bytes:
-        """The bytes; empty when no image at all is readable."""
+    def read(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(bytes of each, whether they are a JPEG that EXIF leaves as it is stored).
+
+        No bytes when no image at all is readable.
+        """
+        encoded, upright = zip(*map(self._read, indices), strict=True)
+        return np.array(encoded, object), np.array(upright)
+
+    def _read(self, index: np.int64) -> tuple[bytes, np.bool_]:
         epoch, position = divmod(int(index), len(self._items))
         epoch_order = self._order(epoch)
         for item in itertools.chain(epoch_order[position:], epoch_order[:position]):
             data = self._load(int(item))
             if data:
-                return data
-        return b""
+                return data, self._upright[item]
+        return b"", np.False_
 
     def _load(self, item: int) -> bytes:
         if item in self._cache:
             return self._cache[item]
-        name, load = self._items[item]
+        name, _, load, _ = self._items[item]
         reason = None
         try:
             stored = load()
-            data = stored if item in self._plain else self._to_graph_bytes(stored, name=name)
-        except images.ImageError as error:
+            data = stored if self._plain[item] else self._to_graph_bytes(stored, name=name)
+        except (images.ImageError, records.RecordsError) as error:
             stored, data, reason = None, b"", str(error).removeprefix(f"{name}: ")
+        if not self._seen[item]:
+            upright = _is_upright_jpeg(data)
         with self._lock:
-            if item not in self._seen:
-                self._seen.add(item)
+            if not self._seen[item]:
+                self._upright[item] = upright
+                self._seen[item] = True
                 self._report.seen += 1
                 if reason is not None:
                     self._report.skipped.append((name, reason))
             if data is stored:
-                self._plain.add(item)
+                self._plain[item] = True
             if len(data) <= self._room and item not in self._cache:
                 self._cache[item] = data
                 self._room -= len(data)
         return data
 
 
+def _is_upright_jpeg(data: bytes) -> bool:
+    if not data.startswith(_JPEG):
+        return False
+    if b"Exif\0\0" not in data:
+        return True
+    # Whatever may be wrong with the block: `images.decode` knows what to make of it.
+    try:
+        with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
+            return image.getexif().get(ExifTags.Base.Orientation, 1) == 1
+    except Exception:
+        return False
+
+
 def _random_crop(
-    image: tf.Tensor,
+    encoded: tf.Tensor,
+    upright: tf.Tensor,
     crop_size: int,
     scale: tuple[float, float],
     flip: bool,
     *,
     seed: tuple[int, tf.Tensor],
+    max_pixels: int,
 ) -> tf.Tensor:
-    """Square crop [crop_size, crop_size, 3] of an image [H, W, 3]; a function of the seed alone."""
+    """Square crop [crop_size, crop_size, 3] of an encoded image; a function of the seed alone."""
     draws = tf.random.stateless_uniform([4], tf.cast(tf.stack(seed), tf.int64))
-    size = tf.shape(image)[:2]
-    shorter = tf.reduce_min(size)
-    # The part that becomes the crop is cut out first: resizing the rest would be for nothing.
-    factor = scale[0] + draws[0] * (scale[1] - scale[0])
-    side = tf.maximum(tf.cast(tf.round(tf.cast(shorter, tf.float32) / factor), tf.int32), 1)
-    room = tf.cast(size - side, tf.float32)
-    top_left = tf.cast(tf.round(draws[1:3] * room), tf.int32)
-    part = tf.slice(image, [top_left[0], top_left[1], 0], [side, side, 3])
-    crop = tf.image.resize(part, [crop_size, crop_size], "lanczos3", antialias=True)
-    crop = tf.clip_by_value(crop, 0.0, 1.0)  # Lanczos overshoots at edges
+
+    def window(size):
+        # The part that becomes the crop is cut out first: resizing the rest would be for nothing.
+        shorter = tf.cast(tf.reduce_min(size), tf.float32)
+        factor = scale[0] + draws[0] * (scale[1] - scale[0])
+        side = tf.maximum(tf.cast(tf.round(shorter / factor), tf.int32), 1)
+        room = tf.cast(size - side, tf.float32)
+        return tf.cast(tf.round(draws[1:3] * room), tf.int32), side
+
+    def of_upright_jpeg():
+        # As `images.decode`, but for this part only; its values become [0, 1] once it is small.
+        top_left, side = window(tf.image.extract_jpeg_shape(encoded)[:2])
+        part = tf.image.decode_and_crop_jpeg(
+            encoded,
+            tf.concat([top_left, [side, side]], 0),
+            channels=3,
+            dct_method="INTEGER_ACCURATE",
+        )
+        return images.from_uint8_tensor(_resized(part, crop_size, highest=255.0))
+
+    def of_any():
+        image = images.decode(encoded, max_pixels=max_pixels)
+        top_left, side = window(tf.shape(image)[:2])
+        part = tf.slice(image, tf.concat([top_left, [0]], 0), [side, side, 3])
+        return _resized(part, crop_size, highest=1.0)
+
+    crop = tf.cond(upright, of_upright_jpeg, of_any)
     if flip:
-        crop = tf.where(draws[3] < 0.5, crop[:, ::-1], crop)
+        crop = tf.cond(draws[3] < 0.5, lambda: tf.reverse(crop, [1]), lambda: crop)
     return tf.ensure_shape(crop, [crop_size, crop_size, 3])
+
+
+def _resized(square: tf.Tensor, size: int, *, highest: float) -> tf.Tensor:
+    """[S, S, 3] of any type -> float32 [size, size, 3]: box filter to shrink, bicubic to enlarge.
+
+    On a CPU, Lanczos takes longer for a crop of 256 pixels than decoding the photo.
+    """
+
+    def shrunk():
+        return tf.image.resize(square, [size, size], "area")
+
+    def enlarged():
+        resized = tf.image.resize(square, [size, size], "bicubic")
+        return tf.clip_by_value(resized, 0.0, highest)  # it overshoots at edges
+
+    return tf.cond(tf.shape(square)[0] > size, shrunk, enlarged)
 
 
 def _parts(source) -> list[str | os.PathLike]:
@@ -264,8 +423,8 @@ def _nothing_in(parts, excluded: int = 0) -> str:
     )
 
 
-def _find(source, exclude) -> list[tuple[str, Callable[[], bytes]]]:
-    """(name, function that gives the bytes) of each image."""
+def _find(source, exclude=()) -> list[_Item]:
+    """All images of a source."""
     left_out = set()
     for path in exclude:
         if not Path(path).exists():
@@ -277,10 +436,15 @@ def _find(source, exclude) -> list[tuple[str, Callable[[], bytes]]]:
         if str(part).startswith("tfds:"):
             items += _find_in_tfds(str(part))
             continue
+        if str(part).startswith("records:"):
+            items += _find_in_records(str(part))
+            continue
         for path in _files(part):
             resolved = path.resolve()
             if left_out.isdisjoint((resolved, *resolved.parents)):
-                items.append((str(path), functools.partial(images.read_bytes, path)))
+                label = path.name if path == Path(part) else str(path.relative_to(part))
+                load = functools.partial(images.read_bytes, path)
+                items.append(_Item(str(path), label, load))
             else:
                 excluded += 1
     if not items:
@@ -288,7 +452,22 @@ def _find(source, exclude) -> list[tuple[str, Callable[[], bytes]]]:
     return items
 
 
-def _find_in_tfds(source: str) -> list[tuple[str, Callable[[], bytes]]]:
+def _find_in_records(source: str) -> list[_Item]:
+    try:
+        found = records.Records(source.removeprefix("records:"))
+    except records.RecordsError as error:
+        raise DataError(str(error)) from error
+    return [
+        _Item(f"{source}#{i}", f"{i}", functools.partial(_image_in, found, i), checked=True)
+        for i in range(len(found))
+    ]
+
+
+def _image_in(found: records.Records, number: int) -> bytes:
+    return found.read(number)[1]
+
+
+def _find_in_tfds(source: str) -> list[_Item]:
     # Imported here: it takes a moment, and few need it.
     import tensorflow_datasets as tfds
 
@@ -318,7 +497,7 @@ def _find_in_tfds(source: str) -> list[tuple[str, Callable[[], bytes]]]:
             f"{source}: no split {split!r}. There are {', '.join(builder.info.splits)}."
         ) from error
     return [
-        (f"{source}#{number}", functools.partial(bytes, example[key]))
+        _Item(f"{source}#{number}", f"{number}", functools.partial(bytes, example[key]))
         for number, example in enumerate(examples.as_numpy_iterator())
     ]
 
@@ -455,36 +634,84 @@ def _digits_in_tfds(source: str) -> list[np.ndarray]:
 
 
 def digit_batches(
-    digits: np.ndarray, *, batch_size: int, seed: int = 0, skip: int = 0
+    digits: np.ndarray,
+    *,
+    batch_size: int,
+    seed: int = 0,
+    skip: int = 0,
+    shard: tuple[int, int] = (0, 1),
 ) -> tf.data.Dataset:
     """Endless batches of pictures in memory, each epoch in another order.
 
     Args:
         digits: uint8 [N, H, W, C], N at least 1.
-        batch_size, seed, skip: as `image_batches`.
+        batch_size, seed, skip, shard: as `image_batches`.
 
     Returns:
-        Dataset of float32 [batch_size, H, W, C] in [0, 1].
+        Dataset of float32 [batch_size / count, H, W, C] in [0, 1].
     """
+    start, part = _part(batch_size, shard)
     epoch_order = functools.lru_cache(maxsize=2)(lambda epoch: order(len(digits), seed, epoch))
 
     def chosen(batch):
-        places = int(batch) * batch_size + np.arange(batch_size)
+        places = int(batch) * batch_size + start + np.arange(part)
         return digits[[epoch_order(int(n // len(digits)))[n % len(digits)] for n in places]]
 
     def read(batch):
         pictures = tf.numpy_function(chosen, [batch], tf.uint8)
-        pictures = tf.ensure_shape(pictures, [batch_size, *digits.shape[1:]])
+        pictures = tf.ensure_shape(pictures, [part, *digits.shape[1:]])
         return images.from_uint8_tensor(pictures)
 
     return tf.data.Dataset.counter(skip).map(read).prefetch(tf.data.AUTOTUNE)
 
 
-def noise_batches(size: int, *, batch_size: int, seed: int = 0, skip: int = 0) -> tf.data.Dataset:
-    """Endless batches of N(0, 1) noise, float32 [batch_size, size]; arguments as `image_batches`.
+def noise_batches(
+    size: int,
+    *,
+    batch_size: int,
+    seed: int = 0,
+    skip: int = 0,
+    shard: tuple[int, int] = (0, 1),
+) -> tf.data.Dataset:
+    """Endless batches of N(0, 1) noise, float32 [batch_size / count, size].
 
-    Batch i is a function of (seed, i): a resumed run gets the noise that it would have got.
+    Arguments as `image_batches`. Batch i is a function of (seed, i): a resumed run gets the noise
+    that it would have got.
     """
+    start, part = _part(batch_size, shard)
     return tf.data.Dataset.counter(skip).map(
-        lambda batch: tf.random.stateless_normal([batch_size, size], [seed, batch])
+        lambda batch: tf.random.stateless_normal([batch_size, size], [seed, batch])[
+            start : start + part
+        ]
     )
+
+
+def style_draws(
+    styles: int,
+    *,
+    batch_size: int,
+    seed: int = 0,
+    skip: int = 0,
+    shard: tuple[int, int] = (0, 1),
+) -> tf.data.Dataset:
+    """Endless batches of one style an image, to be zipped with those of `image_batches`.
+
+    The style of image i is a function of (seed, i). Each `styles` images in a row get all styles,
+    in another order each time: drawn one by one, some styles would lag behind in a short training.
+
+    Args:
+        styles: how many there are.
+        batch_size, seed, skip, shard: as `image_batches`.
+
+    Returns:
+        Dataset of style weights, float32 [batch_size / count, styles]: a single 1 in each row.
+    """
+    numbers, part = _numbers(batch_size, skip, shard)
+
+    def draw(i):
+        shuffled = tf.random.experimental.stateless_shuffle(
+            tf.range(styles), seed=tf.stack([tf.cast(seed, "int64"), i // styles])
+        )
+        return tf.one_hot(shuffled[i % styles], styles)
+
+    return numbers.map(draw).batch(part)

@@ -91,7 +91,7 @@ class Stylizer:
         elif threads:
             raise ValueError(f"threads {threads}: only for TFLite models, and {path} is none")
         elif path.suffix == ".keras":
-            run = _keras_run(_read_keras(path))
+            run = _keras_run(read_keras(path))
         else:
             run = _saved_model_run(path)
         card = _card(path)
@@ -117,9 +117,9 @@ class Stylizer:
             strength: 0 gives the image itself, 1 the stylized one, between them a linear blend.
             preserve_color: keeps the chroma of the image (YCbCr, Rec. 601) and takes only the luma
                 of the stylized one.
-            style: of a model with several: a name among `styles` or its index from 0; or {name or
-                index: weight} for a blend, of which only the proportions count. The first by
-                default.
+            style: of a model with several: a name among `styles` or its index from 0 (a number, or
+                its digits); or {name or index: weight} for a blend, of which only the proportions
+                count. The first by default.
 
         Returns:
             float32 RGB [H, W, 3] in [0, 1].
@@ -132,11 +132,12 @@ class Stylizer:
         image = _checked(image)
         if not 0 <= strength <= 1:
             raise ValueError(f"strength {strength}: give 0 (the photo) to 1 (fully stylized)")
-        weights = self._weights(style)
+        weights = self.style_weights(style)
         if strength == 0:
             return image.copy()
         self._check_memory(*image.shape[:2])
-        stylized = np.clip(self._run(image[np.newaxis], *weights)[0], 0, 1)
+        inputs = [image[np.newaxis]] if weights is None else [image[np.newaxis], weights]
+        stylized = np.clip(self._run(*inputs)[0], 0, 1)
         if self._keeps_memory:
             self._kept = image.shape[0] * image.shape[1] * self._bytes_per_pixel
         if preserve_color:
@@ -146,17 +147,23 @@ class Stylizer:
             stylized = np.clip(blend, 0, 1)  # of rounding
         return stylized
 
-    def _weights(self, style) -> list[np.ndarray]:
-        """What `run` wants beside the image: [weights [1, styles]], or nothing."""
+    def style_weights(self, style=None) -> np.ndarray | None:
+        """What a `style` of a call stands for: float32 [1, styles] with sum 1; None for one style.
+
+        Raises:
+            ValueError: for a style that the model does not have.
+        """
         if not self.styles:
             if style is not None:
                 raise ValueError(f"style {style!r}: the model has one style alone; give none")
-            return []
+            return None
         if style is None:
             style = 0
         weights = np.zeros((1, len(self.styles)))
         for key, weight in (style if isinstance(style, Mapping) else {style: 1.0}).items():
             index = self.styles.index(key) if key in self.styles else key
+            if isinstance(index, str) and index.isdecimal():
+                index = int(index)
             if not isinstance(index, int | np.integer) or not 0 <= index < len(self.styles):
                 raise ValueError(
                     f"style {key!r}: the model has no such style. Give one of "
@@ -168,7 +175,7 @@ class Stylizer:
         if not weights.any():
             raise ValueError(f"styles {dict(style)}: give at least one of them a weight above 0")
         weights /= weights.max()  # the sum of what is given may overflow
-        return [(weights / weights.sum()).astype(np.float32)]
+        return (weights / weights.sum()).astype(np.float32)
 
     def _check_memory(self, height: int, width: int):
         needed = height * width * (self._bytes_per_pixel + _OWN_BYTES_PER_PIXEL)
@@ -430,7 +437,8 @@ def _keras_run(model):
     return run
 
 
-def _read_keras(path: Path):
+def read_keras(path: Path):
+    """The Keras model of a .keras file, with tfstyle's layers; ValueError where it is none."""
     import keras
 
     from tfstyle.networks import layers  # noqa: F401  registers them with Keras

@@ -3,7 +3,9 @@
 Adversarial losses take the discriminator's outputs before any sigmoid ("logits"), of any shape.
 """
 
+import dataclasses
 from collections.abc import Mapping
+from typing import Literal
 
 import tensorflow as tf
 
@@ -11,6 +13,32 @@ import tensorflow as tf
 # (https://arxiv.org/abs/1508.06576), by their Keras names in VGG16 and VGG19.
 STYLE_LAYERS = ("block1_conv1", "block2_conv1", "block3_conv1", "block4_conv1", "block5_conv1")
 CONTENT_LAYER = "block4_conv2"
+
+
+@dataclasses.dataclass(frozen=True)
+class Preset:
+    """Weights of the losses, named as `steps.PerceptualStep` and `gatys.optimize` name them.
+
+    Args:
+        content_weight, style_weight, tv_weight: of content, Gram style and total variation.
+        formula: of content and style: "relative" to the target's energy (`content_loss`,
+            `style_loss`), or as published (`gatys_content_loss`, `gatys_style_loss`).
+    """
+
+    content_weight: float
+    style_weight: float
+    tv_weight: float
+    formula: Literal["relative", "gatys"]
+
+
+PRESETS = {
+    # Optimisation-based transfer: 1/2 sum (F - P)^2 and the Gram distance. alpha and beta as in
+    # Gatys et al. 2016, figure 4, the least of the customary betas (1e3 to 1e6).
+    "gatys": Preset(1.0, 1e3, 0.0, "gatys"),
+    # Mixed loss of content, style and total variation, (1, 100, 1e-6). Its source leaves the
+    # losses' scale open: here the weights are those of the relative ones.
+    "mixed": Preset(1.0, 100.0, 1e-6, "relative"),
+}
 
 
 def gram(features, *, weights=None) -> tf.Tensor:
@@ -230,6 +258,14 @@ def gatys_style_loss(
     return total
 
 
+def pixel_loss(*, images, target) -> tf.Tensor:
+    """Mean squared difference of images, of which the PSNR is -10 log10.
+
+    `images`, `target`: [B, H, W, C] in [0, 1]. Returns a scalar float32.
+    """
+    return tf.reduce_mean(tf.square(tf.cast(images, "float32") - tf.cast(target, "float32")))
+
+
 def total_variation(images) -> tf.Tensor:
     """Mean squared difference of neighbouring pixels, down plus across.
 
@@ -251,6 +287,48 @@ def total_variation(images) -> tf.Tensor:
     down = mean_square(images[:, 1:] - images[:, :-1])
     across = mean_square(images[:, :, 1:] - images[:, :, :-1])
     return down + across
+
+
+def identity_loss(*, images, target) -> tf.Tensor:
+    """|G(y) - y|: a picture in the style already is to stay; Zhu et al. 2017, section 5.2.
+
+    https://arxiv.org/abs/1703.10593. The mean in place of the sum makes it independent of the size.
+
+    Args:
+        images: [B, H, W, C], what the generator makes of `target`.
+        target: [B, H, W, C], pictures in the style.
+
+    Returns:
+        Scalar float32.
+    """
+    return tf.reduce_mean(tf.abs(tf.cast(images, "float32") - tf.cast(target, "float32")))
+
+
+def color_loss(*, images, target, sigma: float = 3.0) -> tf.Tensor:
+    """Mean squared difference of both blurred: colours where they are, no matter their texture.
+
+    Ignatov et al. 2017 (https://arxiv.org/abs/1704.02470), eqs. 1 and 2, with the mean over pixels
+    in place of the sum. At the borders the Gaussian's weights inside the image sum to 1.
+
+    Args:
+        images, target: [B, H, W, C] of one size.
+        sigma: of the Gaussian, in pixels; the paper's 3 by default.
+
+    Returns:
+        Scalar float32.
+    """
+    # Blurring is linear: once for the difference. As matrices, it needs no padding.
+    difference = tf.cast(images, "float32") - tf.cast(target, "float32")
+    rows, columns = (_gaussian(tf.shape(difference)[axis], sigma) for axis in (1, 2))
+    blurred = tf.einsum("ih,bhwc->biwc", rows, difference)
+    blurred = tf.einsum("jw,biwc->bijc", columns, blurred)
+    return tf.reduce_mean(tf.square(blurred))
+
+
+def _gaussian(length, sigma):
+    """[length, length]: row i blurs to position i, and sums to 1."""
+    positions = tf.cast(tf.range(length), "float32")
+    return tf.nn.softmax(-tf.square((positions[:, None] - positions) / sigma) / 2)
 
 
 def _cross_entropy(logits, label):

@@ -10,13 +10,14 @@ import dataclasses
 import functools
 import itertools
 import math
+import os
 from collections.abc import Callable, Iterable, Sequence
 from importlib import resources
 
 import numpy as np
 import tensorflow as tf
 
-from tfstyle import images, losses
+from tfstyle import color, features, images, losses
 
 LAYERS = (*losses.STYLE_LAYERS, losses.CONTENT_LAYER)
 # Below it the deepest layer has no positions, and its Gram matrix is 0 / 0.
@@ -24,6 +25,8 @@ _MIN_SIDE = 16
 
 # The deepest layer that is bundled, as the kernel inception distance takes Inception's deepest.
 KID_LAYER = "block5_conv1"
+# Height and width to which `vgg16_kid` brings every image.
+_KID_SIZE = 256
 
 # Below it AlexNet's deeper layers have no positions.
 _LPIPS_MIN_SIDE = 31
@@ -54,14 +57,12 @@ def _batch(image, least=_MIN_SIDE):
     return image
 
 
-def _style_distance(output_features, style_features):
-    layers = losses.STYLE_LAYERS
-    return float(
-        losses.style_loss(
-            grams={layer: losses.gram(output_features[layer]) for layer in layers},
-            targets={layer: losses.gram(style_features[layer]) for layer in layers},
-        )
-    )
+def _style_grams(of_image):
+    return {layer: losses.gram(of_image[layer]) for layer in losses.STYLE_LAYERS}
+
+
+def _style_distance(output_features, style_grams):
+    return float(losses.style_loss(grams=_style_grams(output_features), targets=style_grams))
 
 
 def _content_distance(output_features, content_features):
@@ -76,7 +77,7 @@ def style_distance(output, style, *, extractor) -> float:
 
     Sizes may differ. 0 is the style's own statistics; 1 is that of an image without features.
     """
-    return _style_distance(extractor(_batch(output)), extractor(_batch(style)))
+    return _style_distance(extractor(_batch(output)), _style_grams(extractor(_batch(style))))
 
 
 def content_distance(output, content, *, extractor) -> float:
@@ -115,10 +116,11 @@ def evaluate(output, content, style, *, extractor, size: int = 512) -> Scores:
     of_output, of_content, of_style = (
         extractor(_batch(np.asarray(image, "float32"))) for image in (output, content, style)
     )
-    distance = _style_distance(of_output, of_style)
+    style_grams = _style_grams(of_style)
+    distance = _style_distance(of_output, style_grams)
     return Scores(
         style_distance=distance,
-        relative_style_distance=distance / max(_style_distance(of_content, of_style), 1e-12),
+        relative_style_distance=distance / max(_style_distance(of_content, style_grams), 1e-12),
         content_distance=_content_distance(of_output, of_content),
     )
 
@@ -147,6 +149,208 @@ def evaluate_all(
         for field in dataclasses.fields(Scores)
     }
     return {"count": len(scores), "size": size, **means}
+
+
+def psnr(image, reference) -> float:
+    """Peak signal-to-noise ratio of images of one size: -10 log10 of the mean squared difference.
+
+    In dB, of values in [0, 1]; infinite for equal images. The difference is of all three channels.
+
+    Raises:
+        ValueError: where the sizes differ.
+    """
+    image, reference = _picture(image), _picture(reference)
+    if image.shape != reference.shape:
+        raise ValueError(
+            f"PSNR of images of shapes {image.shape} and {reference.shape}: resize one to the "
+            "other first."
+        )
+    error = ((image - reference) ** 2).mean()
+    return float(-10 * np.log10(error)) if error else math.inf
+
+
+def local_contrast(image, *, window: int = 16) -> np.ndarray:
+    """RMS contrast of each window: the standard deviation of luma (Rec. 601) over its pixels.
+
+    Peli 1990, "Contrast in complex images" (Journal of the Optical Society of America A 7, pp.
+    2032-2040). Windows do not overlap; what does not fill one, at the right and below, is left out.
+
+    Args:
+        image: [H, W, 3] in [0, 1], at least one window high and wide.
+        window: side in pixels, at least 2.
+
+    Returns:
+        float64 [H // window, W // window] in [0, 0.5]: 0 where flat, 0.5 where half is black and
+        half white.
+
+    Raises:
+        ValueError: for a smaller image or window.
+    """
+    luma = _picture(image) @ color.LUMA.astype("float64")
+    if window < 2 or min(luma.shape) < window:
+        raise ValueError(
+            f"window {window} of an image of {luma.shape[0]}x{luma.shape[1]} pixels: give at least "
+            "2 and at most the shorter side."
+        )
+    rows, columns = luma.shape[0] // window, luma.shape[1] // window
+    cut = luma[: rows * window, : columns * window]
+    return cut.reshape(rows, window, columns, window).std(axis=(1, 3))
+
+
+def evaluate_target(
+    stylize: Callable, photos: Iterable, target: Callable, *, size: int = 512, window: int = 16
+) -> dict:
+    """How near a stylizer comes to what photos are to become, and what both do to local contrast.
+
+    Args:
+        stylize, target: photo [H, W, 3] in [0, 1] -> picture of the same size.
+        photos: paths, at least one; each is scaled down to `size` first.
+        size: longest side in pixels.
+        window: see `local_contrast`.
+
+    Returns:
+        "count" and "size"; "error", root mean square, and "psnr" of the pictures to the target,
+        "psnr_untouched" of the photos to it and "psnr_gain", the difference in dB, all means over
+        photos (100 dB at most for one, so that equal images count); "least_psnr_gain" of a photo;
+        "local_contrast", the mean over all windows of all photos, and "local_contrast_histogram",
+        the share of windows between neighbouring "edges", each of "photo", "output" and "target".
+    """
+    decibels, errors = [], []
+    contrasts = {"photo": [], "output": [], "target": []}
+    for path in photos:
+        photo = images.fit(images.read(path), size)
+        # Through uint8, as files would be.
+        output, wanted = (
+            images.from_uint8(images.to_uint8(each(photo))) for each in (stylize, target)
+        )
+        errors.append(np.sqrt(((output - wanted) ** 2).mean()))
+        decibels.append([min(psnr(each, wanted), 100.0) for each in (output, photo)])
+        for key, image in (("photo", photo), ("output", output), ("target", wanted)):
+            contrasts[key].append(local_contrast(image, window=window).ravel())
+    contrasts = {key: np.concatenate(values) for key, values in contrasts.items()}
+    edges = np.linspace(0, 0.5, 11)
+    after, before = np.transpose(decibels)
+    return {
+        "count": len(decibels),
+        "size": size,
+        "error": float(np.mean(errors)),
+        "psnr": float(after.mean()),
+        "psnr_untouched": float(before.mean()),
+        "psnr_gain": float((after - before).mean()),
+        "least_psnr_gain": float((after - before).min()),
+        "local_contrast": {key: float(values.mean()) for key, values in contrasts.items()},
+        "local_contrast_histogram": {
+            "edges": edges.round(6).tolist(),
+            **{
+                key: (np.histogram(values, edges)[0] / len(values)).tolist()
+                for key, values in contrasts.items()
+            },
+        },
+    }
+
+
+class Validator:
+    """Judges a stylizer on photos kept out of training, the same way each time it is called.
+
+        validator = metrics.Validator(photos=held_out, paintings=[style])
+        figures = validator(stylize)
+        untouched = validator(lambda photo: photo)
+
+    No random state is touched, so that a training that is judged goes on as one that is not.
+    """
+
+    def __init__(
+        self,
+        *,
+        photos: Sequence[str | os.PathLike | np.ndarray],
+        paintings: Sequence[str | os.PathLike | np.ndarray] | None = None,
+        size: int = 256,
+    ):
+        """
+        Args:
+            photos: files, or images [H, W, 3] in [0, 1]; scaled down to `size`.
+            paintings: likewise; the style is the mean of their Gram matrices. None where there is
+                no style to compare with.
+            size: longest side in pixels. Figures depend on it, so compare only those of one size.
+        """
+        if not len(photos):
+            raise ValueError("no photos to validate on: give at least one.")
+        self._photos = list(photos)
+        self._paintings = list(paintings or ())
+        self._size = size
+        # Now and not when first asked: building them draws random initial weights.
+        self._vgg16, self._alexnet = _networks()
+
+    def __call__(self, stylize: Callable) -> dict[str, float]:
+        """Means over the photos, the figure that should fall first.
+
+        Args:
+            stylize: photo [H, W, 3] in [0, 1] -> stylized photo.
+
+        Returns:
+            {name: figure}; a figure that the images do not allow is left out.
+
+            - vgg16_kid: of stylized photos and paintings, ten of each at least; see `vgg16_kid`.
+            - relative_style_distance, style_distance: see `evaluate`.
+            - content_distance: see `content_distance`.
+            - lpips: from the photo to the stylized one; see `lpips`.
+            - checkerboard: the largest of the strides; of images of 128 pixels a side.
+            - border_marks: of images of 48 pixels a side.
+        """
+        figures: dict[str, list[float]] = {}
+        outputs = []
+        for photo in map(self._read, self._photos):
+            output = images.from_uint8(images.to_uint8(stylize(photo)))
+            if output.shape != photo.shape:
+                output = images.resize(output, photo.shape[:2])
+            outputs.append(output)
+            of_output, of_photo = (self._vgg16(_batch(image)) for image in (output, photo))
+            found = {}
+            if self._paintings:
+                distance = _style_distance(of_output, self._style)
+                base = max(_style_distance(of_photo, self._style), 1e-12)
+                found |= {
+                    "relative_style_distance": distance / base,
+                    "style_distance": distance,
+                }
+            found["content_distance"] = _content_distance(of_output, of_photo)
+            if min(photo.shape[:2]) >= _LPIPS_MIN_SIDE:
+                found["lpips"] = lpips(output, photo, extractor=self._alexnet)
+            if min(photo.shape[:2]) >= 128:
+                found["checkerboard"] = max(checkerboard(output).values())
+            if min(photo.shape[:2]) >= 48:
+                found["border_marks"] = border_marks(output)
+            for name, value in found.items():
+                figures.setdefault(name, []).append(value)
+        means = {name: float(np.mean(values)) for name, values in figures.items()}
+        if min(len(outputs), len(self._paintings)) < 10:
+            return means
+        pooled = _pooled_features(outputs, self._vgg16, _KID_SIZE, 8)
+        subset_size = min(len(pooled), len(self._pooled))
+        return {"vgg16_kid": kid(pooled, self._pooled, subset_size=subset_size)[0], **means}
+
+    def _read(self, image):
+        image = np.asarray(image) if isinstance(image, np.ndarray) else images.read(image)
+        return images.fit(image, self._size)
+
+    @functools.cached_property
+    def _style(self):
+        """{layer: mean Gram matrix of the paintings, [1, C, C]}"""
+        sums = {}
+        for painting in map(self._read, self._paintings):
+            for layer, gram in _style_grams(self._vgg16(_batch(painting))).items():
+                sums[layer] = sums.get(layer, 0) + gram
+        return {layer: total / len(self._paintings) for layer, total in sums.items()}
+
+    @functools.cached_property
+    def _pooled(self):
+        return _pooled_features(map(self._read, self._paintings), self._vgg16, _KID_SIZE, 8)
+
+
+@functools.cache
+def _networks():
+    """VGG16 and AlexNet for all validators of the process."""
+    return features.vgg16(LAYERS), features.alexnet()
 
 
 def kid(
@@ -216,7 +420,7 @@ def vgg16_kid(
     subset_size: int,
     subsets: int = 100,
     seed: int = 0,
-    size: int = 256,
+    size: int = _KID_SIZE,
     batch_size: int = 8,
 ) -> tuple[float, float]:
     """Kernel distance of two sets of images by VGG16: how unlike they look, taken as sets.

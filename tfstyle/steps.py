@@ -8,11 +8,12 @@ policy the networks compute in half precision; Gram matrices and losses are floa
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import keras
 import tensorflow as tf
 
-from tfstyle import losses
+from tfstyle import image_pool, losses
 
 
 def _apply(optimizer, tape, scaled_loss, variables):
@@ -43,32 +44,16 @@ def _mean_of_all(values):
     return mean
 
 
-def _content(features, target, layers):
+def _content(features, target, layers, loss=losses.content_loss):
     """Mean content loss of the layers."""
-    values = [
-        losses.content_loss(features=features[layer], target=target[layer]) for layer in layers
-    ]
+    values = [loss(features=features[layer], target=target[layer]) for layer in layers]
     return tf.add_n(values) / len(layers)
 
 
-def style_draws(styles: int, *, batch_size: int, seed: int = 0, skip: int = 0) -> tf.data.Dataset:
-    """Endless batches of one style an image, to be zipped with those of `data.image_batches`.
-
-    The style of image i is a function of (seed, i), so that a resumed run passes the number of
-    batches it has used as `skip`. Each `styles` images in a row get all styles, in another order
-    each time: drawn one by one, some styles would lag behind in a short training.
-
-    Returns:
-        Dataset of style weights, float32 [batch_size, styles]: a single 1 in each row.
-    """
-
-    def draw(i):
-        order = tf.random.experimental.stateless_shuffle(
-            tf.range(styles), seed=tf.stack([tf.cast(seed, "int64"), i // styles])
-        )
-        return tf.one_hot(order[i % styles], styles)
-
-    return tf.data.Dataset.counter(skip * batch_size).map(draw).batch(batch_size)
+_FORMULAS = {
+    "relative": (losses.content_loss, losses.style_loss),
+    "gatys": (losses.gatys_content_loss, losses.gatys_style_loss),
+}
 
 
 class PerceptualStep:
@@ -92,6 +77,7 @@ class PerceptualStep:
         style_weight: float,
         tv_weight: float,
         layer_weights: Mapping[str, float] | None = None,
+        formula: Literal["relative", "gatys"] = "relative",
     ):
         """
         Args:
@@ -104,6 +90,7 @@ class PerceptualStep:
             content_layers: layers whose content losses are averaged.
             content_weight, style_weight, tv_weight: of the losses named so.
             layer_weights: {layer: weight} within the style loss; equal where None.
+            formula: of content and style loss; "gatys" takes them as published.
         """
         self.generator = generator
         self.extractor = extractor
@@ -115,6 +102,7 @@ class PerceptualStep:
         self.style_weight = style_weight
         self.tv_weight = tv_weight
         self.layer_weights = layer_weights
+        self.content_loss, self.style_loss = _FORMULAS[formula]
 
     @tf.function
     def __call__(self, photos, style_weights=None) -> dict[str, tf.Tensor]:
@@ -138,8 +126,8 @@ class PerceptualStep:
         with tf.GradientTape() as tape:
             stylized = self.generator(inputs, training=True)
             features = self.extractor(stylized)
-            content = _content(features, target, self.content_layers)
-            style = losses.style_loss(
+            content = _content(features, target, self.content_layers, self.content_loss)
+            style = self.style_loss(
                 grams={layer: losses.gram(features[layer]) for layer in style_grams},
                 targets=style_grams,
                 layer_weights=self.layer_weights,
@@ -151,11 +139,43 @@ class PerceptualStep:
         return {"total": total, "content": content, "style": style, "tv": tv}
 
 
-class GanStep:
-    """Trains a generator and a discriminator in turn, one update of each on every batch.
+class TargetStep:
+    """Trains a generator on what each photo is to become, by the mean squared difference."""
 
-    The generator minimises content, Gram style, total variation and the adversarial loss; the
-    discriminator tells real style images from stylized photos.
+    def __init__(self, *, generator: keras.Model, optimizer: keras.optimizers.Optimizer):
+        """
+        Args:
+            generator: [B, H, W, 3] in [0, 1] -> same; its trainable weights are updated.
+            optimizer: built on the generator's trainable variables.
+        """
+        self.generator = generator
+        self.optimizer = optimizer
+
+    @tf.function
+    def __call__(self, photos, targets) -> dict[str, tf.Tensor]:
+        """`update`, compiled."""
+        return self.update(photos, targets)
+
+    def update(self, photos, targets) -> dict[str, tf.Tensor]:
+        """One update on photos and targets, [B, H, W, 3] in [0, 1]; returns the loss."""
+        with tf.GradientTape() as tape:
+            pixels = losses.pixel_loss(images=self.generator(photos, training=True), target=targets)
+            scaled = self.optimizer.scale_loss(pixels)
+        _apply(self.optimizer, tape, scaled, self.generator.trainable_variables)
+        return {"pixels": pixels}
+
+
+class GanStep:
+    """Trains a discriminator and a generator in turn.
+
+    The generator minimises content, Gram style, total variation, the adversarial loss and, where
+    they have a weight, the identity and colour losses; the discriminator tells real style images
+    from stylized photos. A batch goes to `d_steps` updates of the discriminator, a part to each,
+    and the last part to the generator, which then faces the updated discriminator (Goodfellow et
+    al. 2014, https://arxiv.org/abs/1406.2661, algorithm 1).
+
+    In the first `warmup_steps` the generator minimises the content loss alone and the discriminator
+    stands still (Chen et al. 2018, "CartoonGAN", section 3.3).
     """
 
     def __init__(
@@ -174,10 +194,15 @@ class GanStep:
         style_weight: float,
         tv_weight: float,
         adversarial_weight: float,
+        identity_weight: float = 0.0,
+        color_weight: float = 0.0,
+        d_steps: int = 1,
+        warmup_steps: int = 0,
+        pool: image_pool.ImagePool | None = None,
     ):
         """
         Args:
-            generator: [B, H, W, 3] in [0, 1] -> same.
+            generator: [B, H, W, 3] in [0, 1] -> same, or [images, noise [B, N]] -> same.
             discriminator: [B, H, W, 3] in [0, 1] -> patch scores before any sigmoid, any shape.
             extractor: image -> features of `content_layers` and `style_layers`.
             content_extractor: image -> features of `content_layers`.
@@ -185,7 +210,17 @@ class GanStep:
             adversarial: pair of losses, a key of `losses.ADVERSARIAL`.
             style_layers: compared with the Gram matrices of the batch's own style images, averaged
                 over the batch.
+            content_weight, style_weight, tv_weight, adversarial_weight, identity_weight,
+                color_weight: of the losses named so.
+            d_steps: updates of the discriminator to one of the generator; a batch must divide by
+                it.
+            warmup_steps: see above.
+            pool: what the discriminator is shown of the generator's images; all as they come where
+                None.
         """
+        for name, value, least in (("d_steps", d_steps, 1), ("warmup_steps", warmup_steps, 0)):
+            if value < least:
+                raise ValueError(f"{name} {value}: give at least {least}")
         self.generator = generator
         self.discriminator = discriminator
         self.extractor = extractor
@@ -199,42 +234,200 @@ class GanStep:
         self.style_weight = style_weight
         self.tv_weight = tv_weight
         self.adversarial_weight = adversarial_weight
+        self.identity_weight = identity_weight
+        self.color_weight = color_weight
+        self.d_steps = d_steps
+        self.warmup_steps = warmup_steps
+        self.pool = pool
 
     @tf.function
-    def __call__(self, photos, paintings) -> dict[str, tf.Tensor]:
+    def __call__(self, photos, paintings, noise=None) -> dict[str, tf.Tensor]:
         """`update`, compiled."""
-        return self.update(photos, paintings)
+        return self.update(photos, paintings, noise)
 
-    def update(self, photos, paintings) -> dict[str, tf.Tensor]:
-        """One update of each network; photos, paintings [B, H, W, 3] in [0, 1].
+    def update(self, photos, paintings, noise=None) -> dict[str, tf.Tensor]:
+        """One update of the generator and `d_steps` of the discriminator.
 
-        Returns unweighted losses, the generator's weighted total, and the discriminator's accuracy
-        on real and on stylized patches (shares in [0, 1]).
+        Args:
+            photos, paintings: [d_steps * B, H, W, 3] in [0, 1].
+            noise: [d_steps * B, N], where the generator takes noise.
+
+        Returns:
+            Unweighted losses, the generator's weighted total, and the discriminator's accuracy on
+            real and on stylized patches (shares in [0, 1]), before its last update.
         """
+        # 0 in the warm-up, then 1: a condition could not hold the exchange among replicas.
+        active = tf.cast(self.generator_optimizer.iterations >= self.warmup_steps, "float32")
+        # Every d_steps-th image, so that a part is the same however a batch is dealt to replicas.
+        for part in range(self.d_steps - 1):
+            of_photos, of_paintings, of_noise = self._part(part, photos, paintings, noise)
+            stylized = self._stylized(of_photos, of_noise)
+            self._update_discriminator(of_paintings, stylized, active)
+        photos, paintings, noise = self._part(self.d_steps - 1, photos, paintings, noise)
+
         target = self.content_extractor(photos)
         style_features = self.extractor(paintings)
         # A single painting's Gram matrix would ask every photo to become that one painting.
         style_grams = {
             layer: _mean_of_all(losses.gram(style_features[layer])) for layer in self.style_layers
         }
-        with tf.GradientTape() as generator_tape, tf.GradientTape() as discriminator_tape:
-            stylized = self.generator(photos, training=True)
+        with tf.GradientTape() as tape:
+            stylized = self._stylized(photos, noise)
+            with tape.stop_recording():
+                judged = self._update_discriminator(paintings, stylized, active)
+            features = self.extractor(stylized)
+            values = {
+                "content": _content(features, target, self.content_layers),
+                "style": losses.style_loss(
+                    grams={layer: losses.gram(features[layer]) for layer in self.style_layers},
+                    targets=style_grams,
+                ),
+                "tv": losses.total_variation(stylized),
+                "adversarial": self.generator_loss(
+                    fake=self.discriminator(stylized, training=True)
+                ),
+            }
+            if self.identity_weight:
+                same = self._stylized(paintings, noise)
+                values["identity"] = losses.identity_loss(images=same, target=paintings)
+            if self.color_weight:
+                values["color"] = losses.color_loss(images=stylized, target=photos)
+            total = tf.add_n(
+                [
+                    (1.0 if name == "content" else active) * getattr(self, f"{name}_weight") * value
+                    for name, value in values.items()
+                ]
+            )
+            scaled = self.generator_optimizer.scale_loss(total)
+        _apply(self.generator_optimizer, tape, scaled, self.generator.trainable_variables)
+        return {"total": total, **values, **judged}
+
+    def _part(self, part, *batches):
+        return [None if batch is None else batch[part :: self.d_steps] for batch in batches]
+
+    def _stylized(self, photos, noise):
+        inputs = photos if noise is None else [photos, noise]
+        return self.generator(inputs, training=True)
+
+    def _update_discriminator(self, paintings, stylized, active):
+        shown = self.pool.exchange(stylized) if self.pool else tf.stop_gradient(stylized)
+        with tf.GradientTape() as tape:
+            # A call each: batch normalisation must not tell them apart by their neighbours.
             real = self.discriminator(paintings, training=True)
-            fake = self.discriminator(stylized, training=True)
+            fake = self.discriminator(shown, training=True)
+            loss = self.discriminator_loss(real=real, fake=fake)
+            scaled = self.discriminator_optimizer.scale_loss(active * loss)
+        _apply(self.discriminator_optimizer, tape, scaled, self.discriminator.trainable_variables)
+        # The boundary between real and fake: a logit of 0, or halfway between LSGAN's 0 and 1.
+        boundary = 0.5 if self.generator_loss is losses.lsgan_generator_loss else 0.0
+        return {"discriminator": loss, **_accuracies(real, fake, boundary)}
+
+
+def _accuracies(real, fake, boundary=0.0):
+    """Shares of the scores that are on the right side of the boundary."""
+    return {
+        "real_accuracy": tf.reduce_mean(tf.cast(real > boundary, "float32")),
+        "fake_accuracy": tf.reduce_mean(tf.cast(fake <= boundary, "float32")),
+    }
+
+
+class StyleClassStep:
+    """Trains a generator of several styles and a discriminator that names the style of an image.
+
+    The discriminator gives one of N + 1 classes, the N styles and "generated": Odena 2016
+    (https://arxiv.org/abs/1606.01583), section 2. It minimises the cross-entropy of paintings with
+    their own style and of stylized photos with "generated"; the generator that of stylized photos
+    with the style that was wanted, in place of the sign-reversed loss of the discriminator, which
+    would teach it nothing while the discriminator is sure (Goodfellow et al. 2014,
+    https://arxiv.org/abs/1406.2661, section 3).
+
+    To these comes the content loss, and the style loss E ||f(s) - f(g)||^2 over paintings s of the
+    wanted style and stylized photos g. f, the Gram matrices, stands still, so that the expectation
+    over s is ||E f(s) - f(g)||^2 and a constant: no painting need be drawn for it. The
+    discriminator's own features as f would move in each step.
+    """
+
+    def __init__(
+        self,
+        *,
+        generator: keras.Model,
+        discriminator: keras.Model,
+        extractor: keras.Model,
+        content_extractor: keras.Model,
+        style_grams: Mapping[str, tf.Tensor],
+        generator_optimizer: keras.optimizers.Optimizer,
+        discriminator_optimizer: keras.optimizers.Optimizer,
+        content_layers: Sequence[str],
+        content_weight: float,
+        style_weight: float,
+        class_weight: float,
+    ):
+        """
+        Args:
+            generator: [images [B, H, W, 3] in [0, 1], style_weights [B, N]] -> images.
+            discriminator: [B, H, W, 3] in [0, 1] -> logits [B, N + 1], "generated" the last.
+            extractor: image -> features of `content_layers` and of the layers of `style_grams`.
+            content_extractor: image -> features of `content_layers`; the photo needs no more.
+            style_grams: {layer: [N, C, C]}, the mean over the paintings of each style.
+            generator_optimizer, discriminator_optimizer: built on their network's variables.
+            content_layers: layers whose content losses are averaged.
+            content_weight, style_weight, class_weight: of the generator's losses named so.
+        """
+        self.generator = generator
+        self.discriminator = discriminator
+        self.extractor = extractor
+        self.content_extractor = content_extractor
+        self.style_grams = dict(style_grams)
+        self.generator_optimizer = generator_optimizer
+        self.discriminator_optimizer = discriminator_optimizer
+        self.content_layers = tuple(content_layers)
+        self.content_weight = content_weight
+        self.style_weight = style_weight
+        self.class_weight = class_weight
+
+    @tf.function
+    def __call__(self, photos, style_weights, paintings, styles) -> dict[str, tf.Tensor]:
+        """`update`, compiled."""
+        return self.update(photos, style_weights, paintings, styles)
+
+    def update(self, photos, style_weights, paintings, styles) -> dict[str, tf.Tensor]:
+        """One update of each network.
+
+        Args:
+            photos, paintings: [B, H, W, 3] in [0, 1].
+            style_weights: [B, N], how much of each style a photo gets; rows sum to 1.
+            styles: [B, N], the same of the paintings: what they are.
+
+        Returns:
+            Unweighted losses, the generator's weighted total, the discriminator's accuracy on
+            paintings (their own style among N + 1 classes) and on stylized photos ("generated"),
+            and the share of stylized photos that it gives the wanted style (shares in [0, 1]).
+        """
+        target = self.content_extractor(photos)
+        style_grams = {
+            layer: tf.einsum("bs,scd->bcd", style_weights, gram)
+            for layer, gram in self.style_grams.items()
+        }
+        # A last class: "generated".
+        wanted, own = (tf.pad(weights, [[0, 0], [0, 1]]) for weights in (style_weights, styles))
+        generated = tf.pad(tf.zeros_like(style_weights), [[0, 0], [0, 1]], constant_values=1.0)
+        with tf.GradientTape() as generator_tape, tf.GradientTape() as discriminator_tape:
+            stylized = self.generator([photos, style_weights], training=True)
+            of_paintings = self.discriminator(paintings, training=True)
+            of_stylized = self.discriminator(stylized, training=True)
             features = self.extractor(stylized)
             content = _content(features, target, self.content_layers)
             style = losses.style_loss(
-                grams={layer: losses.gram(features[layer]) for layer in self.style_layers},
+                grams={layer: losses.gram(features[layer]) for layer in style_grams},
                 targets=style_grams,
             )
-            tv = losses.total_variation(stylized)
-            adversarial = self.generator_loss(fake=fake)
-            discriminator_total = self.discriminator_loss(real=real, fake=fake)
+            style_class = _cross_entropy(logits=of_stylized, labels=wanted)
+            discriminator_total = _cross_entropy(logits=of_paintings, labels=own)
+            discriminator_total += _cross_entropy(logits=of_stylized, labels=generated)
             total = (
                 self.content_weight * content
                 + self.style_weight * style
-                + self.tv_weight * tv
-                + self.adversarial_weight * adversarial
+                + self.class_weight * style_class
             )
             generator_scaled = self.generator_optimizer.scale_loss(total)
             discriminator_scaled = self.discriminator_optimizer.scale_loss(discriminator_total)
@@ -250,18 +443,28 @@ class GanStep:
             discriminator_scaled,
             self.discriminator.trainable_variables,
         )
-        # The boundary between real and fake: a logit of 0, or halfway between LSGAN's 0 and 1.
-        boundary = 0.5 if self.generator_loss is losses.lsgan_generator_loss else 0.0
         return {
             "total": total,
             "content": content,
             "style": style,
-            "tv": tv,
-            "adversarial": adversarial,
+            "class": style_class,
             "discriminator": discriminator_total,
-            "real_accuracy": tf.reduce_mean(tf.cast(real > boundary, "float32")),
-            "fake_accuracy": tf.reduce_mean(tf.cast(fake <= boundary, "float32")),
+            "real_accuracy": _agreement(of_paintings, own),
+            "fake_accuracy": _agreement(of_stylized, generated),
+            "as_wanted": _agreement(of_stylized, wanted),
         }
+
+
+def _cross_entropy(*, logits, labels):
+    """-sum of labels log softmax(logits) over classes, [B, K]; the mean over images."""
+    logits = tf.cast(logits, "float32")
+    return tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(labels=labels, logits=logits))
+
+
+def _agreement(logits, labels):
+    """Share of images whose highest logit is that of their highest label."""
+    same = tf.argmax(logits, axis=-1) == tf.argmax(labels, axis=-1)
+    return tf.reduce_mean(tf.cast(same, "float32"))
 
 
 class NoiseGanStep:
@@ -324,6 +527,5 @@ class NoiseGanStep:
         return {
             "generator": generator_loss,
             "discriminator": discriminator_loss,
-            "real_accuracy": tf.reduce_mean(tf.cast(real > 0.0, "float32")),
-            "fake_accuracy": tf.reduce_mean(tf.cast(fake <= 0.0, "float32")),
+            **_accuracies(real, fake),
         }

@@ -1,14 +1,16 @@
 """Discriminators: image [B, H, W, 3] in [0, 1] -> scores before any sigmoid, float32."""
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import keras
+import numpy as np
 
 from tfstyle.networks import layers as own_layers
 
 _NORMS = {
     "instance": own_layers.InstanceNorm,
     "batch": keras.layers.BatchNormalization,
+    "spectral": None,
     "none": None,
 }
 
@@ -17,7 +19,7 @@ def patch_discriminator(
     *,
     width: int = 64,
     layers: int = 3,
-    norm: Literal["instance", "batch", "none"] = "instance",
+    norm: Literal["instance", "batch", "spectral", "none"] = "instance",
     name: str = "patch",
 ) -> keras.Model:
     """PatchGAN, Isola et al. 2017 (https://arxiv.org/abs/1611.07004), section 3.2.2 and 6.1.2.
@@ -28,7 +30,8 @@ def patch_discriminator(
     Args:
         width: channels of the first convolution, doubled in each that follows up to 8 times.
         layers: number of convolutions with stride 2; two with stride 1 follow.
-        norm: of every convolution but the first and the last.
+        norm: of every convolution but the first and the last; "spectral" of the kernels, in all
+            convolutions (Miyato et al. 2018, https://arxiv.org/abs/1802.05957).
 
     Returns:
         Functional model, [B, H, W, 3] in [0, 1] -> scores [B, H / 2^layers - 2,
@@ -43,11 +46,13 @@ def patch_discriminator(
     if layers < 1:
         raise ValueError(f"patch_discriminator layers {layers}: give 1 or more")
 
+    convolution = own_layers.SpectralConv2D if norm == "spectral" else keras.layers.Conv2D
+
     def conv(x, filters, strides, **kwargs):
         # A new initializer each time: the same one would draw the same values again.
         initializer = keras.initializers.RandomNormal(stddev=0.02)
         x = keras.layers.ZeroPadding2D(1)(x)
-        return keras.layers.Conv2D(filters, 4, strides, kernel_initializer=initializer, **kwargs)(x)
+        return convolution(filters, 4, strides, kernel_initializer=initializer, **kwargs)(x)
 
     images = keras.Input((None, None, 3), name="images")
     x = own_layers.PadToMultiple(1, minimum=3 * 2**layers)(images)
@@ -66,3 +71,121 @@ def patch_discriminator(
         x = keras.layers.LeakyReLU(negative_slope=0.2)(x)
     x = conv(x, 1, 1, name="scores")
     return keras.Model(images, keras.layers.Activation("linear", dtype="float32")(x), name=name)
+
+
+def class_discriminator(
+    *,
+    classes: int,
+    width: int = 64,
+    layers: int = 3,
+    norm: Literal["instance", "batch", "spectral", "none"] = "instance",
+    name: str = "class",
+) -> keras.Model:
+    """`patch_discriminator` that gives a class in place of real or not.
+
+    Each patch gets a score for each class; an image's are the mean over its patches.
+
+    Args:
+        classes: number of classes, at least 2; of N styles and "generated" N + 1 (Odena 2016,
+            https://arxiv.org/abs/1606.01583, section 2).
+        width, layers, norm: see `patch_discriminator`.
+
+    Returns:
+        Functional model, [B, H, W, 3] in [0, 1] -> logits [B, classes], any size from 1x1.
+
+    Raises:
+        ValueError: as `patch_discriminator`, and for fewer than 2 classes.
+    """
+    if classes < 2:
+        raise ValueError(f"class_discriminator classes {classes}: give 2 or more")
+    patches = patch_discriminator(width=width, layers=layers, norm=norm)
+    scores = patches.get_layer("scores")
+    initializer = keras.initializers.RandomNormal(stddev=0.02)
+    x = type(scores)(classes, 4, kernel_initializer=initializer, name="scores")(scores.input)
+    x = keras.layers.GlobalAveragePooling2D(dtype="float32")(x)
+    return keras.Model(patches.inputs[0], x, name=name)
+
+
+def nearest_mean_classifier(
+    extractor: keras.Model, pictures, labels, *, batch_size: int = 32, name: str = "nearest_mean"
+) -> keras.Model:
+    """Classifier in closed form, as a judge that no training has touched.
+
+    A picture's numbers are the mean and the standard deviation over positions of each channel of
+    the extractor's layers, as styles are told apart in Huang and Belongie 2017
+    (https://arxiv.org/abs/1703.06868), eq. 15. Its class is the one whose mean is nearest, each
+    number in units of its deviation within the classes: discriminant analysis with one diagonal
+    covariance (Hastie et al. 2009, "The Elements of Statistical Learning", eq. 18.2).
+
+    Args:
+        extractor: [B, H, W, 3] in [0, 1] -> {layer: features [B, h, w, C]}.
+        pictures: float32 [M, H, W, 3] in [0, 1], at least one of each class.
+        labels: int [M], 0 to the number of classes less 1.
+        batch_size: pictures that the extractor sees at once.
+
+    Returns:
+        Functional model, [B, H, W, 3] in [0, 1] -> logits [B, classes], float32. Their order
+        counts; as channels depend on each other, the softmax is too sure.
+
+    Raises:
+        ValueError: where a class has no picture, or there are fewer than 2 classes.
+    """
+    labels = np.asarray(labels)
+    counts = np.bincount(labels)
+    if len(counts) < 2 or not counts.all():
+        raise ValueError(
+            f"nearest_mean_classifier: classes of {counts.tolist()} pictures. Give 2 or more "
+            "classes, each at least one picture."
+        )
+    images = keras.Input((None, None, 3), name="images")
+    features = [keras.ops.cast(x, "float32") for x in extractor(images).values()]
+    numbers = keras.ops.concatenate(
+        [moment(x, axis=(1, 2)) for x in features for moment in (keras.ops.mean, keras.ops.std)],
+        axis=-1,
+    )
+    measure = keras.Model(images, numbers)
+    rows = np.concatenate(
+        [
+            np.asarray(measure(pictures[i : i + batch_size]), "float64")
+            for i in range(0, len(pictures), batch_size)
+        ]
+    )
+    means = np.stack([rows[labels == label].mean(axis=0) for label in range(len(counts))])
+    variance = ((rows - means[labels]) ** 2).mean(axis=0)
+    # A number that never changes within a class must not decide alone.
+    variance = np.maximum(variance, 1e-2 * variance.mean() + 1e-12)
+    classify = keras.layers.Dense(len(counts), dtype="float32", name="classes")
+    model = keras.Model(images, classify(numbers), name=name)
+    centre = means.mean(axis=0)
+    kernel = ((means - centre) / variance).T
+    bias = -(((means**2 - centre**2) / variance).sum(axis=1)) / 2
+    classify.set_weights([kernel, bias])
+    model.trainable = False
+    return model
+
+
+class Classed(NamedTuple):
+    """What classes pictures of known styles were given: `classed`."""
+
+    accuracy: float  # share given their own style
+    accuracy_among_styles: float  # the same, had "generated" been no answer
+    confusion: list[list[int]]  # pictures of each style (row) given each class (column)
+
+
+def classed(logits, styles, *, count: int) -> Classed:
+    """How often pictures are given their style.
+
+    Args:
+        logits: [M, K], M at least 1; the first `count` classes are styles.
+        styles: int [M], 0 to count - 1, what each picture is or was to become.
+        count: number of styles, at most K.
+    """
+    logits, styles = np.asarray(logits), np.asarray(styles)
+    given = logits.argmax(axis=1)
+    confusion = np.zeros((count, logits.shape[1]), int)
+    np.add.at(confusion, (styles, given), 1)
+    return Classed(
+        float(np.mean(given == styles)),
+        float(np.mean(logits[:, :count].argmax(axis=1) == styles)),
+        confusion.tolist(),
+    )

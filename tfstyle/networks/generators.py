@@ -94,6 +94,7 @@ def unet_generator(
     norm: Literal["instance", "batch"] = "instance",
     dropout: float = 0.0,
     padding: Literal["reflect", "zero"] = "reflect",
+    noise_dim: int = 0,
     name: str = "unet",
 ) -> keras.Model:
     """U-Net with residual blocks in its bottleneck.
@@ -112,13 +113,19 @@ def unet_generator(
             decoder below full size. Its seed is drawn as those of the initial weights are.
         padding: of convolutions; "zero" stands for mid-grey at the input. Upsampling repeats the
             border in both cases.
+        noise_dim: numbers of noise an image; projected to a 4x4 map of 2 * width channels, which is
+            joined to the bottleneck, stretched to its size. 0 for none.
 
     Returns:
-        Functional model, [B, H, W, 3] in [0, 1] -> [B, H, W, 3] in [0, 1], any size from 1x1.
+        Functional model, [B, H, W, 3] in [0, 1] -> [B, H, W, 3] in [0, 1], any size from 1x1. With
+        noise its inputs are [images, noise [B, noise_dim], of N(0, 1)]; see `at_zero_noise`.
 
     Raises:
-        ValueError: for another `norm` or `padding`, naming those there are.
+        ValueError: for another `norm` or `padding`, naming those there are, or a negative
+            `noise_dim`.
     """
+    if noise_dim < 0:
+        raise ValueError(f"unet_generator noise_dim {noise_dim}: give 0 or more")
     for key, value, known in (("norm", norm, _NORMS), ("padding", padding, _PADS)):
         if value not in known:
             raise ValueError(f"unet_generator {key} {value!r}: give one of {list(known)}")
@@ -134,6 +141,7 @@ def unet_generator(
         return keras.layers.Conv2D(filters, kernel_size, strides, **kwargs)(x)
 
     images = keras.Input((None, None, 3), name="images")
+    noise = keras.Input((noise_dim,), name="noise") if noise_dim else None
     x = layers.PadToMultiple(8, minimum=16)(images)
     x = keras.layers.Rescaling(2.0, -1.0)(x)
     x = keras.layers.ReLU()(normed(conv(x, width, 7, use_bias=False, name="stem")))
@@ -142,6 +150,17 @@ def unet_generator(
         skips.append(x)
         x = conv(x, factor * width, 3, 2, use_bias=False, name=f"down{factor}")
         x = keras.layers.ReLU()(normed(x))
+    if noise_dim:
+        # A coarse map and not one vector for all positions: that is what instance norm takes off.
+        projection = keras.layers.Dense(
+            4 * 4 * 2 * width,
+            use_bias=False,
+            kernel_initializer=keras.initializers.RandomNormal(stddev=noise_dim**-0.5),
+            name="projection",
+        )
+        z = keras.layers.Reshape((4, 4, 2 * width))(projection(noise))
+        x = keras.layers.Concatenate()([x, layers.ResizeLike()([z, x])])
+        x = keras.layers.ReLU()(normed(conv(x, 8 * width, 3, use_bias=False, name="join")))
     for i in range(residual_blocks):
         y = conv(x, 8 * width, 3, use_bias=False, name=f"block{i}_conv1")
         y = dropped(keras.layers.ReLU()(normed(y)))
@@ -156,4 +175,19 @@ def unet_generator(
     x = conv(x, 3, 7, name="head")
     x = keras.layers.Activation("tanh", dtype="float32")(x)
     x = keras.layers.Rescaling(0.5, 0.5, dtype="float32")(x)
-    return keras.Model(images, layers.CropLike(dtype="float32")([x, images]), name=name)
+    x = layers.CropLike(dtype="float32")([x, images])
+    return keras.Model([images, noise] if noise_dim else images, x, name=name)
+
+
+def at_zero_noise(generator: keras.Model) -> keras.Model:
+    """`generator` as a function of the image alone, its noise held at 0, its likeliest value.
+
+    Args:
+        generator: [images, noise [B, N]] -> [B, H, W, 3], as of `unet_generator`.
+
+    Returns:
+        Functional model, [B, H, W, 3] -> [B, H, W, 3], with the very weights of `generator`.
+    """
+    images = keras.Input((None, None, 3), name="images")
+    zeros = layers.Zeros(generator.inputs[1].shape[-1])(images)
+    return keras.Model(images, generator([images, zeros]), name=generator.name)

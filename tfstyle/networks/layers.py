@@ -176,6 +176,120 @@ class CropLike(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="tfstyle")
+class ResizeLike(keras.layers.Layer):
+    """Brings the first input to the height and width of the second, bilinearly.
+
+    ([B, H, W, C], [B, h, w, D]) -> [B, h, w, C].
+    """
+
+    def call(self, inputs):
+        x, like = inputs
+        return tf.cast(tf.image.resize(x, tf.shape(like)[1:3]), self.compute_dtype)
+
+    def compute_output_shape(self, input_shape):
+        x, like = input_shape
+        return (x[0], *like[1:3], x[3])
+
+
+@keras.saving.register_keras_serializable(package="tfstyle")
+class Zeros(keras.layers.Layer):
+    """A vector of zeros for each image: [B, H, W, C] -> [B, size]."""
+
+    def __init__(self, size: int, **kwargs):
+        super().__init__(**kwargs)
+        self.size = size
+
+    def call(self, x):
+        return tf.zeros([tf.shape(x)[0], self.size], self.compute_dtype)
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], self.size)
+
+    def get_config(self):
+        return {**super().get_config(), "size": self.size}
+
+
+@keras.saving.register_keras_serializable(package="tfstyle")
+class SpectralConv2D(keras.layers.Layer):
+    """Convolution whose kernel, as a matrix [h w C, filters], is divided by its largest singular
+    value: Miyato et al. 2018 (https://arxiv.org/abs/1802.05957), eq. 8 and algorithm 1.
+
+    The singular vector is followed by one power iteration in each call in training, in float32
+    under every dtype policy, and is one of the layer's weights.
+
+    keras.layers.SpectralNormalization overwrites the kernel itself, so that the gradient does not
+    see the division (eq. 12), and does so in half precision under a mixed policy.
+
+    [B, H, W, C] -> [B, (H - kernel_size) // strides + 1, the same of W, filters], without padding.
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int,
+        strides: int = 1,
+        use_bias: bool = True,
+        kernel_initializer="glorot_uniform",
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.kernel_size = kernel_size
+        self.strides = strides
+        self.use_bias = use_bias
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+
+    def build(self, input_shape):
+        n = self.kernel_size
+        self.kernel = self.add_weight(
+            shape=(n, n, input_shape[-1], self.filters),
+            initializer=self.kernel_initializer,
+            autocast=False,
+            name="kernel",
+        )
+        if self.use_bias:
+            self.bias = self.add_weight(shape=(self.filters,), initializer="zeros", name="bias")
+        self.singular_vector = self.add_weight(
+            shape=(self.filters, 1),
+            initializer=keras.initializers.RandomNormal(stddev=1.0),
+            trainable=False,
+            autocast=False,
+            name="singular_vector",
+        )
+
+    def call(self, x, training=False):
+        kernel = tf.convert_to_tensor(self.kernel)
+        matrix = tf.reshape(kernel, (-1, self.filters))
+        # Eq. 12 differentiates by the kernel alone.
+        constant = tf.stop_gradient(matrix)
+        right = tf.math.l2_normalize(tf.convert_to_tensor(self.singular_vector))
+        left = tf.math.l2_normalize(constant @ right, epsilon=1e-24)
+        if training:
+            right = tf.matmul(constant, left, transpose_a=True)
+            right = tf.math.l2_normalize(right, epsilon=1e-24)
+            self.singular_vector.assign(right)
+        largest = tf.matmul(left, matrix @ right, transpose_a=True)[0, 0]
+        kernel = tf.cast(tf.math.divide_no_nan(kernel, largest), self.compute_dtype)
+        x = tf.nn.conv2d(x, kernel, self.strides, "VALID")
+        return x + tf.cast(self.bias, self.compute_dtype) if self.use_bias else x
+
+    def compute_output_shape(self, input_shape):
+        batch, *sides, _ = input_shape
+        height, width = (side and (side - self.kernel_size) // self.strides + 1 for side in sides)
+        return (batch, height, width, self.filters)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "kernel_size": self.kernel_size,
+            "strides": self.strides,
+            "use_bias": self.use_bias,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+        }
+
+
+@keras.saving.register_keras_serializable(package="tfstyle")
 class ResizeConv(keras.layers.Layer):
     """Nearest-neighbour doubling followed by a convolution, computed without the doubled image.
 

@@ -3,6 +3,8 @@
 A digit is [28, 28, 1], ink 1 on ground 0, as MNIST has it (http://yann.lecun.com/exdb/mnist/).
 """
 
+import itertools
+import math
 from typing import NamedTuple
 
 import keras
@@ -102,27 +104,93 @@ def digit_discriminator(*, width: int = 16, name: str = "digit_discriminator") -
     return keras.Model(digits, keras.layers.Activation("linear", dtype="float32")(x), name=name)
 
 
-def digit_classifier(*, width: int = 16, name: str = "digit_classifier") -> keras.Model:
-    """Digits -> probabilities of the ten classes, to judge generated digits by.
-
-    An epoch of MNIST took it to 97.8 % of the test digits, and to be sure of 93 % of them.
+def digit_classifier(*, width: int = 32, name: str = "digit_classifier") -> keras.Model:
+    """Digits -> probabilities of the ten classes.
 
     Args:
-        width: channels at 28x28; twice as many at 14x14.
+        width: channels at 28x28; twice as many at 14x14, four times at 7x7.
 
     Returns:
         Functional model, [B, 28, 28, 1] in [0, 1] -> [B, 10], float32 under every dtype policy.
     """
     kwargs = {"activation": "relu", "dtype": "float32"}
-    digits = keras.Input((SIZE, SIZE, 1), name="digits")
-    x = keras.layers.Conv2D(width, 3, padding="same", name="conv1", **kwargs)(digits)
-    x = keras.layers.MaxPooling2D(2, dtype="float32")(x)
-    x = keras.layers.Conv2D(2 * width, 3, padding="same", name="conv2", **kwargs)(x)
-    x = keras.layers.MaxPooling2D(2, dtype="float32")(x)
+    x = digits = keras.Input((SIZE, SIZE, 1), name="digits")
+    for size, factor in ((28, 1), (14, 2), (7, 4)):
+        x = keras.layers.Conv2D(
+            factor * width, 3, padding="same", name=f"block{size}_conv", **kwargs
+        )(x)
+        if size > 7:
+            x = keras.layers.MaxPooling2D(2, dtype="float32")(x)
     x = keras.layers.Flatten(dtype="float32")(x)
+    x = keras.layers.Dropout(0.5, dtype="float32")(x)
     x = keras.layers.Dense(4 * width, name="dense", **kwargs)(x)
+    x = keras.layers.Dropout(0.5, dtype="float32")(x)
     x = keras.layers.Dense(10, activation="softmax", dtype="float32", name="classes")(x)
     return keras.Model(digits, x, name=name)
+
+
+def train_judge(digits, labels, *, width: int = 32, epochs: int = 4, seed: int = 0) -> keras.Model:
+    """A classifier to judge generated digits by, trained on real ones and on what is no digit.
+
+    Trained on digits alone, a classifier is sure of much that is none. So it is also given the
+    `scrambled` ones of a fifth of the digits, of which it is to find all classes as likely (outlier
+    exposure, Hendrycks et al. 2019, https://arxiv.org/abs/1812.04606).
+
+    Four epochs of MNIST (140 s of processor time) took it to 99.4 % of the test digits, mean
+    probability 99.4 %, and to be sure (`recognised`) of 98.3 %, of which 99.9 % were right. It was
+    sure of 0 % of scrambled digits, white noise and an untrained generator's pictures, 0.1 % of
+    `blobs`, and 9 % of digits blurred by a Gaussian of 2 pixels; but of 61 % of pictures with the
+    upper half of one digit and the lower of another, many of which could be a digit.
+
+    Args:
+        digits: [N, 28, 28, 1] in [0, 1].
+        labels: [N], 0 to 9.
+        width: as `digit_classifier`.
+        epochs: over the digits.
+        seed: of weights and order; Keras' random state is set to it.
+    """
+    keras.utils.set_random_seed(seed)
+    classifier = digit_classifier(width=width)
+    none = scrambled(digits[np.random.default_rng(seed).permutation(len(digits))[::5]], seed=seed)
+    pictures = np.concatenate([digits, none])
+    classes = np.concatenate([np.eye(10)[labels], np.full((len(none), 10), 0.1)])
+    rate = keras.optimizers.schedules.CosineDecay(2e-3, epochs * math.ceil(len(pictures) / 128))
+    classifier.compile(keras.optimizers.Adam(rate), "categorical_crossentropy")
+    classifier.fit(pictures, classes, batch_size=128, epochs=epochs, verbose=0)
+    return classifier
+
+
+def scrambled(digits, *, seed: int = 0) -> np.ndarray:
+    """Pictures of as much ink as digits that show none: pixels, or quarters, in another order.
+
+    Args:
+        digits: [B, 28, 28, 1]; of the even ones the pixels are shuffled, of the odd ones the
+            quarters, none of which stays where it was.
+    """
+    rng = np.random.default_rng(seed)
+    result = np.array(digits)
+    pixels = rng.permuted(result[::2].reshape(-1, SIZE * SIZE), axis=1)
+    result[::2] = pixels.reshape(-1, SIZE, SIZE, 1)
+    half = SIZE // 2
+    quarters = result[1::2].reshape(-1, 2, half, 2, half).transpose(0, 1, 3, 2, 4)
+    quarters = quarters.reshape(-1, 4, half, half)
+    others = np.array([o for o in itertools.permutations(range(4)) if (np.arange(4) != o).all()])
+    chosen = others[rng.integers(len(others), size=len(quarters))]
+    quarters = np.take_along_axis(quarters, chosen[..., None, None], axis=1)
+    quarters = quarters.reshape(-1, 2, 2, half, half).transpose(0, 1, 3, 2, 4)
+    result[1::2] = quarters.reshape(-1, SIZE, SIZE, 1)
+    return result
+
+
+def blobs(count: int, *, seed: int = 0) -> np.ndarray:
+    """White shapes on black that nobody wrote, to try a judge that was never shown any.
+
+    Returns:
+        float32 [count, 28, 28, 1], 0 or 1: where noise of 7x7, enlarged, exceeds half a deviation.
+    """
+    noise = np.random.default_rng(seed).normal(size=(count, SIZE // 4, SIZE // 4, 1))
+    noise = keras.ops.image.resize(noise.astype("float32"), (SIZE, SIZE), "bicubic")
+    return (keras.ops.convert_to_numpy(noise) > 0.5).astype("float32")
 
 
 class Recognised(NamedTuple):

@@ -1,0 +1,183 @@
+"""One self-contained HTML page of explanations: summary, verdicts, figures, method, limits."""
+
+import base64
+import datetime
+import io
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import jinja2
+import numpy as np
+
+import tfstyle
+from tfstyle import images
+from tfstyle.explain.results import Explanation
+
+_PICTURE = 512
+
+_PAGE = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string("""\
+<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{{ title }}</title>
+<style>
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem;
+       color: #222; background: #fff; }
+h1, h2, h3 { line-height: 1.2; }
+table { border-collapse: collapse; width: 100%; margin: 1rem 0; }
+th, td { text-align: left; padding: .3rem .6rem; border-bottom: 1px solid #ccc;
+         vertical-align: top; }
+figure { display: inline-block; margin: .5rem 1rem .5rem 0; vertical-align: top; }
+figure img { max-width: 100%; height: auto; display: block; }
+figcaption { font-size: .85rem; color: #555; max-width: 28rem; }
+.PASS { color: #0a6b2d; } .FAIL { color: #b00020; font-weight: bold; } .NOT { color: #666; }
+</style>
+</head>
+<body>
+<h1>{{ title }}</h1>
+{% for each in explanations %}
+<p>{{ each.summary }}{% if each.verdict != "PASS" %} <em>({{ each.verdict }}: see below before
+relying on it.)</em>{% endif %}</p>
+{% endfor %}
+<p>
+{% for name, picture in pictures %}
+<figure><img src="{{ picture }}" alt="{{ name }}"><figcaption>{{ name }}</figcaption></figure>
+{% endfor %}
+</p>
+<h2>Verdicts</h2>
+<table>
+<tr><th>Question</th><th>What was tested</th><th>Found</th><th>Bound</th><th>By chance</th>
+<th>n</th><th>Verdict</th></tr>
+{% for each in explanations %}
+{% for check in each.checks %}
+<tr><td>{{ each.question if loop.first else "" }}</td><td>{{ check.name }}</td>
+<td>{{ "%.3g" % check.value }}</td>
+<td>{{ "under" if check.passes == "below" else "over" }} {{ "%.3g" % check.threshold }}</td>
+<td>{{ "%.3g" % check.null if check.null is not none else "" }}</td><td>{{ check.n }}</td>
+<td class="{{ check.verdict.split()[0] }}">{{ check.verdict }}{{ ": " + check.why if check.why }}
+</td></tr>
+{% endfor %}
+{% endfor %}
+</table>
+{% for each in explanations %}
+<h2>{{ each.question }}</h2>
+<p>{{ each.summary }}</p>
+{% for name, unit, picture in figures[each.name] %}
+<figure><img src="{{ picture }}" alt="{{ name }}: {{ unit }}"><figcaption>{{ name }}: {{ unit }}
+<span class="{{ each.verdict.split()[0] }}">{{ each.verdict }}</span></figcaption></figure>
+{% endfor %}
+<table>
+{% for name, value in each.figures.items() %}
+<tr><td>{{ name }}</td><td>{{ "%.4g" % value }}</td><td>{{ each.units.get(name, "") }}</td></tr>
+{% endfor %}
+</table>
+<p>Limits: {{ each.limits }}</p>
+{% endfor %}
+<h2>Method</h2>
+<p>Made with tfstyle {{ version }} on {{ date }}. The numbers are in {{ json }}, the arrays beside
+it. Each table row is a test that the explanation could have failed; a map under FAIL is shown
+with its mark and means little.</p>
+</body>
+</html>
+""")
+
+
+def write(
+    path: str | os.PathLike,
+    explanations: Sequence[Explanation],
+    *,
+    title: str,
+    pictures: Mapping[str, np.ndarray],
+    ground: str | None = None,
+) -> list[Path]:
+    """Writes the page, NAME.json with all numbers, and NAME.NAMEOFEXPLANATION.npz with the arrays.
+
+    Args:
+        path: of the page, ending in .html.
+        title: of the page.
+        pictures: {what it is: image [H, W, 3] in [0, 1]}, shown at the top.
+        ground: the one of `pictures` that maps of its size are laid over.
+
+    Returns:
+        The files, the page first.
+    """
+    path = Path(path)
+    shown = {name: images.fit(picture, _PICTURE) for name, picture in pictures.items()}
+    figures = {
+        each.name: [
+            (name, each.units.get(name, ""), _figure(array, _under(array, pictures, ground)))
+            for name, array in each.arrays.items()
+            if "/" not in name
+        ]
+        for each in explanations
+    }
+    numbers = path.with_suffix(".json")
+    page = _PAGE.render(
+        title=title,
+        explanations=explanations,
+        pictures=[(name, _embedded(images.encode(p, "png"))) for name, p in shown.items()],
+        figures=figures,
+        version=tfstyle.__version__,
+        date=datetime.date.today().isoformat(),
+        json=numbers.name,
+    )
+    content = {
+        "title": title,
+        "tfstyle": tfstyle.__version__,
+        "explanations": [each.to_json() for each in explanations],
+    }
+    files = {path: page.encode(), numbers: json.dumps(content, indent=2).encode() + b"\n"}
+    for each in explanations:
+        arrays = io.BytesIO()
+        np.savez_compressed(arrays, **each.arrays)
+        files[path.with_name(f"{path.stem}.{each.name}.npz")] = arrays.getvalue()
+    for file, data in files.items():
+        temporary = file.with_name(f".{file.name}")
+        temporary.write_bytes(data)
+        os.replace(temporary, file)
+    return list(files)
+
+
+def _under(array, pictures, ground):
+    """The picture that a map lies over: `ground`, or another of the map's size."""
+    ordered = sorted(pictures, key=lambda name: name != ground)
+    return next((pictures[n] for n in ordered if pictures[n].shape[:2] == array.shape), None)
+
+
+def _figure(array, picture) -> str:
+    from matplotlib.figure import Figure
+
+    array = np.asarray(array, "float64")
+    if array.ndim == 2:
+        height, width = array.shape
+        figure = Figure(figsize=(4.6, 4.6 * height / width * 0.85), dpi=100, layout="constrained")
+        axes = figure.subplots()
+        axes.set_axis_off()
+        most = np.quantile(np.abs(array), 0.99) or 1.0
+        signed = array.min() < 0
+        if picture is not None:
+            axes.imshow(picture.mean(axis=-1), cmap="gray", vmin=0, vmax=1)
+        image = axes.imshow(
+            array,
+            cmap="RdBu_r" if signed else "magma",
+            vmin=-most if signed else 0,
+            vmax=most,
+            alpha=0.65 if picture is not None else 1.0,
+        )
+        figure.colorbar(image, shrink=0.8)
+    else:
+        figure = Figure(figsize=(4.6, 3), dpi=100, layout="constrained")
+        axes = figure.subplots()
+        axes.bar(np.arange(array.size), array.ravel())
+        axes.axhline(0, color="black", linewidth=0.5)
+    file = io.BytesIO()
+    figure.savefig(file, format="png", metadata={"Software": None})
+    return _embedded(file.getvalue())
+
+
+def _embedded(png: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(png).decode()
