@@ -16,7 +16,7 @@ export STYLE CONTENT STEPS
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-train: $(INSTALLED) ## train: PIPELINE=fast|gan|fusion|dcgan_mnist STYLE=image CONTENT=folder|tfds:NAME STEPS=n ARGS='--flag=value ...'
+train: $(INSTALLED) ## train: PIPELINE=fast|gan|fusion|style_class|clahe|dcgan_mnist STYLE=image CONTENT=folder|tfds:NAME STEPS=n ARGS='--flag=value ...'
 	@test -f pipelines/$(PIPELINE).py || { \
 	  echo "make train: no pipeline '$(PIPELINE)'; give PIPELINE= one of:" \
 	    $(filter-out __init__,$(basename $(notdir $(wildcard pipelines/*.py)))) >&2; exit 2; }
@@ -32,7 +32,7 @@ test-slow: $(INSTALLED) ## run the tests marked slow
 lint: $(INSTALLED) ## check the code with ruff
 	@$(VENV)/bin/ruff check .
 
-bench: $(INSTALLED) ## measure: BENCH=speed (shipped model and its peer)|train_step|gatys|memory|gallery ARGS='--flag=value ...'
+bench: $(INSTALLED) ## measure: BENCH=speed (shipped model and its peer)|train_step|input_pipeline|gatys|memory|gallery ARGS='--flag=value ...'
 	@test -f benchmarks/$(BENCH).py || { \
 	  echo "make bench: no benchmark '$(BENCH)'; give BENCH= one of:" \
 	    $(notdir $(basename $(wildcard benchmarks/*.py))) >&2; exit 2; }

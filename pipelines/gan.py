@@ -1,12 +1,24 @@
 """GAN style transfer: a U-Net learns a manner of painting from many paintings, unpaired.
 
-    make train PIPELINE=gan STYLE=paintings/ CONTENT=photos/ STEPS=4000
-    python -m pipelines.gan --style=paintings/ --content=photos/ --steps=4000 --name=van_gogh
+    make train PIPELINE=gan STYLE=paintings/ CONTENT=photos/
+    python -m pipelines.gan --style=paintings/ --content=photos/ --evaluate_on=held_out/ \\
+        --precision=mixed_bfloat16 --name=van_gogh
 
 The discriminator (PatchGAN, Isola et al. 2017, https://arxiv.org/abs/1611.07004) tells patches of
-real paintings from patches of stylized photos; the generator is paid for fooling it, for the
-paintings' Gram matrices, and for keeping the photo's VGG16 content features. Without --style and
---content it runs on the bundled photos and on drawn paintings, to show that it runs.
+real paintings from patches of stylized photos, past ones among them (Zhu et al. 2017,
+https://arxiv.org/abs/1703.10593); the generator is paid for fooling it, for the paintings' Gram
+matrices, for keeping the photo's VGG16 content features and its colours, and for leaving paintings
+as they are. Without --style and --content it runs on the bundled photos and on drawn paintings, to
+show that it runs.
+
+The command above on 161 paintings by van Gogh and 200 photos of landscapes, 256x256: 700 steps in
+9.4 minutes of processor time with bfloat16 in hardware (19 minutes on two cores that had much other
+work). On 40 photos kept out, at 256 px, vgg16_kid to all 161 paintings is 0.72, with a deviation of
+0.14 over subsets of 20; of the untouched photos it is 1.92 (0.27), of one half of the paintings to
+the other -0.02 (0.06). Content distance 0.69. Edges and texture become short strokes, skies ochre
+and teal. In flat parts a weave of some 8 pixels shows, and in some photos a dark or bright spot
+near a dark edge; with weaker colour and identity losses (10 and 2) most had white patches. Noise
+changes values by about 0.005: nothing asks the generator to heed it (Isola et al., section 3.1).
 """
 
 import pathlib
@@ -70,7 +82,7 @@ def train(
     evaluate_on: str = "",
     strict_data: bool = False,
     saved_models: str = "saved_models",
-    options: training.Options = training.Options(),  # noqa: B008 (frozen)
+    options: training.Options = training.Options(steps=700),  # noqa: B008 (frozen)
 ):
     """Trains, exports and shows one manner of painting.
 

@@ -15,7 +15,9 @@ fitted to the training paintings. Photos left as they are would pass in 1 of N c
 
 Measured with --steps=600 --precision=mixed_bfloat16 on four styles, 161 paintings by van Gogh and a
 work each of Kandinsky, Leger and Mondrian, and 210 photos; on crops of 128 px of 30 photos, 48 of
-the paintings and 30 % of each work, all kept out. It took 7 CPU minutes.
+the paintings and 30 % of each work, all kept out. It took 7 CPU minutes. The works were chosen to
+look alike all over: of one by Signac, sea on the left and coast on the right, the judge knew the
+part kept out in 11 of 64 crops (of 32 px).
 
 - Paintings: the discriminator is right on 68 % among five classes and on 89 % among the four styles
   (chance 20 % and 25 %), the judge on 98 %.
@@ -24,6 +26,8 @@ the paintings and 30 % of each work, all kept out. It took 7 CPU minutes.
   it sees through nearly all.
 - Content distance 1.35. Colours and contrasts are each style's own; large flat areas get a regular
   pattern of slanting dashes, the same in all styles. Longer training was not tried.
+- With --class_weight=0, the Gram matrices alone, 96 % pass with the judge too and 83 % with the
+  discriminator where it must name a style: what the class loss adds, this judge does not see.
 """
 
 import json
