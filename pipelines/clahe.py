@@ -25,8 +25,6 @@ distance 0.45, content distance 1.74.
 """
 
 import dataclasses
-import json
-import os
 import pathlib
 from typing import Literal
 
@@ -198,9 +196,7 @@ def train(
             "figures": {"photos": card_photos, **figures},
         },
     )
-    figures_file, temporary = run.folder / "figures.json", run.folder / ".figures.json"
-    temporary.write_text(json.dumps(figures, indent=2) + "\n")
-    os.replace(temporary, figures_file)
+    figures_file = training.write_json(run.folder / "figures.json", figures)
     picture = run.folder / "result.jpg"
     photo = images.fit(images.read(held_out[0]), figures["size"])
     wanted = painting if preset else clahe.equalize(photo)

@@ -22,7 +22,6 @@ little to gain from further epochs (70.5 % after the second). The judge is right
 test digits, sure of 98.2 % of them, and sure of none that were scrambled: `mnist.train_judge`.
 """
 
-import json
 import math
 import sys
 from typing import Literal
@@ -178,10 +177,7 @@ def train(
         },
     }
     generator_file = training.write_whole(run.folder / "generator.keras", result.save)
-    text = json.dumps(figures, indent=2) + "\n"
-    figures_file = training.write_whole(
-        run.folder / "figures.json", lambda path: path.write_text(text)
-    )
+    figures_file = training.write_json(run.folder / "figures.json", figures)
     picture = run.folder / "result.png"
     images.write(picture, sample())
     of_judge = figures["judge"]

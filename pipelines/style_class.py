@@ -30,12 +30,8 @@ part kept out in 11 of 64 crops (of 32 px).
   discriminator where it must name a style: what the class loss adds, this judge does not see.
 """
 
-import json
-import os
-import pathlib
 import statistics
-from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 import tensorflow as tf
@@ -49,14 +45,13 @@ from tfstyle import (
     inference,
     losses,
     metrics,
+    paintings,
     samples,
     steps,
     training,
 )
 from tfstyle.networks import discriminators, generators
 
-# Share of a style's paintings, or of the longer side of each where there are fewer than FEW.
-KEPT_OUT, FEW = 0.3, 4
 # Crops of each style that the judge and the mean Gram matrices are taken from; of each style's
 # paintings kept out, and of photos, that are classed, and that the training is validated on.
 FITTED, JUDGED, VALIDATED = 64, 64, 10
@@ -129,11 +124,11 @@ def train(
     export.check_name(name)
     held_out = data.list_files(evaluate_on or samples.photo_paths()[-2:])
     run = training.open_run(name, options, settings)
-    paintings = {
-        key: keep_out(works, run.folder / "styles" / key, seed=options.seed)
-        for key, works in find_styles(style, run.folder / "styles").items()
+    splits = {
+        key: paintings.keep_out(works, run.folder / "styles" / key, seed=options.seed)
+        for key, works in paintings.find(style, run.folder / "styles").items()
     }
-    names = list(paintings)
+    names = list(splits)
 
     def batches(skip):
         shape = {"batch_size": batch_size, "skip": skip, "seed": options.seed}
@@ -159,7 +154,7 @@ def train(
                 scale=split.scale,
                 strict=strict_data,
             )
-            for i, split in enumerate(paintings.values())
+            for i, split in enumerate(splits.values())
         ]
         turns = tf.data.Dataset.counter(start).map(lambda i: i % len(names))
         pictures = tf.data.Dataset.choose_from_datasets([of_one for of_one, _ in of_styles], turns)
@@ -199,7 +194,8 @@ def train(
     # Losses
     judging = {"crop_size": crop_size, "seed": options.seed}
     fitted = [
-        crops(split.training, FITTED, scale=split.scale, **judging) for split in paintings.values()
+        data.crops(split.training, FITTED, scale=split.scale, **judging)
+        for split in splits.values()
     ]
     style_grams = {layer: [] for layer in losses.STYLE_LAYERS}
     for pictures in fitted:
@@ -228,8 +224,8 @@ def train(
     judge = discriminators.nearest_mean_classifier(
         features.alexnet(), np.concatenate(fitted), np.repeat(np.arange(len(names)), FITTED)
     )
-    kept_out = [crops(split.kept_out, JUDGED, **judging) for split in paintings.values()]
-    judged_photos = crops(held_out, JUDGED, **judging)
+    kept_out = [data.crops(split.kept_out, JUDGED, **judging) for split in splits.values()]
+    judged_photos = data.crops(held_out, JUDGED, **judging)
     result = ema.model if ema else generator
     stylizer = inference.Stylizer.load(result)
     validators = [
@@ -283,7 +279,7 @@ def train(
     labels = np.repeat(np.arange(len(names)), JUDGED)
     figures = {
         "classes": [*names, "generated"],
-        "kept_out": {key: split.told for key, split in paintings.items()},
+        "kept_out": {key: split.told for key, split in splits.items()},
         "chance": 1 / len(names),
         "crops_a_style": JUDGED,
         **{
@@ -295,10 +291,7 @@ def train(
         },
         "validation": validate(),
     }
-    figures_file = run.folder / "figures.json"
-    temporary = figures_file.with_name(f".{figures_file.name}")
-    temporary.write_text(json.dumps(figures, indent=2) + "\n")
-    os.replace(temporary, figures_file)
+    figures_file = training.write_json(run.folder / "figures.json", figures)
 
     # Export
     exported = export.export(
@@ -320,7 +313,7 @@ def train(
     )
     stylizer = inference.Stylizer.load(exported.tflite["float32"])
     pictured = [images.fit(images.read(path), 512) for path in held_out[:4]]
-    rows = [[None, *(images.read(split.training[0]) for split in paintings.values())]]
+    rows = [[None, *(images.read(split.training[0]) for split in splits.values())]]
     rows += [[photo, *(stylizer(photo, style=key) for key in names)] for photo in pictured]
     images.write(run.folder / "result.jpg", inference.grid(rows))
     paintings_right, passed = (
@@ -337,80 +330,6 @@ def train(
         f"Figures     {figures_file}"
     )
     export.announce(exported, run.folder / "result.jpg")
-
-
-class Split(NamedTuple):
-    """A style's paintings, those to train on apart from those kept out: `keep_out`."""
-
-    training: list[pathlib.Path]
-    kept_out: list[pathlib.Path]
-    scale: tuple[float, float]  # of training crops, so that both show strokes of one size
-    told: str  # what was kept out
-
-
-def find_styles(style: str, folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
-    """{name of a style: its paintings}; those that tfstyle draws are written below `folder`."""
-    whole = pathlib.Path(style)
-    if whole.is_dir():
-        folders = sorted(path for path in whole.glob("[!.]*") if path.is_dir())
-        parts = folders or data.list_files(whole)
-    else:
-        parts = [pathlib.Path(part.strip()) for part in style.split(",") if part.strip()]
-    names = [part.stem for part in parts]
-    if len(parts) < 2:
-        raise ValueError(f"style {style!r}: {len(parts)} of them; give at least two to tell apart")
-    for part in parts:
-        if names.count(part.stem) > 1:
-            raise ValueError(f"style {part}: another is called {part.stem} too; rename one")
-    found = {part.stem: data.list_files(part) for part in parts if str(part) not in samples.STYLES}
-    for works in found.values():
-        for path in works if len(works) < FEW else ():
-            images.read(path)  # to know of a broken one before anything is written
-    for part in parts:
-        if str(part) in samples.STYLES:
-            found[part.stem] = data.list_files(
-                samples.write_styles(folder / str(part), str(part), size=256)
-            )
-    return {key: found[key] for key in names}
-
-
-def keep_out(works: Sequence[pathlib.Path], folder: pathlib.Path, *, seed: int) -> Split:
-    """Keeps out a share of the paintings; of fewer than FEW, the end of the longer side of each.
-
-    Args:
-        works: image files.
-        folder: to write cut pictures to.
-        seed: decides which paintings.
-    """
-    if len(works) >= FEW:
-        order = [works[i] for i in data.order(len(works), seed, 0)]
-        count = round(KEPT_OUT * len(works))
-        told = f"{count} of {len(works)} paintings"
-        return Split(sorted(order[count:]), sorted(order[:count]), (1.0, 1.6), told)
-    trained, kept_out, ratios = [], [], []
-    for i, path in enumerate(works):
-        picture = images.read(path)
-        axis = int(picture.shape[1] > picture.shape[0])
-        cut = round((1 - KEPT_OUT) * picture.shape[axis])
-        parts = np.split(picture, [cut], axis=axis)
-        for paths, part, where in zip((trained, kept_out), parts, ("train", "kept"), strict=True):
-            paths.append(folder / where / f"{i}_{path.stem}.png")
-            paths[-1].parent.mkdir(parents=True, exist_ok=True)
-            images.write(paths[-1], part)
-        ratios.append(min(parts[0].shape[:2]) / min(parts[1].shape[:2]))
-    ratio = max(1.0, float(np.mean(ratios)))
-    told = f"{KEPT_OUT:.0%} of the longer side of each of {len(works)}"
-    return Split(trained, kept_out, (ratio, 1.6 * ratio), told)
-
-
-def crops(source, count: int, *, crop_size: int, seed: int, scale=(1.0, 1.6)) -> np.ndarray:
-    """[count, crop_size, crop_size, 3], as training sees them."""
-    dataset, report = data.image_batches(
-        source, batch_size=count, crop_size=crop_size, seed=seed, scale=scale
-    )
-    batch = next(iter(dataset), None)
-    report.check()
-    return batch.numpy()
 
 
 if __name__ == "__main__":

@@ -460,3 +460,9 @@ def test_list_files_follows_the_order_of_the_source(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(data.DataError, match="empty: no images. Looked for .jpg"):
         data.list_files(tmp_path / "empty")
+
+
+def test_crops_are_the_first_batch(noise):
+    crops = data.crops(noise, 3, crop_size=16, seed=4)
+    dataset, _ = data.image_batches(noise, batch_size=3, crop_size=16, seed=4)
+    np.testing.assert_array_equal(crops, next(iter(dataset)))

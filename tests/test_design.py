@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 ROWS = (
     ("images", "color", "losses", "networks", "lbfgs", "machine", "image_pool", "records"),
     ("features", "data", "samples"),
-    ("steps", "objective", "metrics", "advice", "datasets"),
+    ("steps", "objective", "metrics", "advice", "datasets", "paintings"),
     ("gatys",),
     ("training", "export", "inference"),
     ("explain", "video", "serving"),

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipelines import style_class
 from tfstyle import images, losses, samples, steps, training
 from tfstyle.inference import Stylizer
 from tfstyle.networks import discriminators, generators
+from tfstyle.paintings import find, keep_out
 
 ROOT = Path(__file__).parent.parent
 WEIGHTS = {"content_weight": 1.0, "style_weight": 0.5, "class_weight": 0.3}
@@ -384,12 +384,12 @@ def test_accuracy_and_confusion_of_planted_answers():
 
 def test_of_many_paintings_some_are_kept_out_whole(tmp_path):
     works = [tmp_path / f"{i}.png" for i in range(10)]
-    split = style_class.keep_out(works, tmp_path / "cut", seed=0)
+    split = keep_out(works, tmp_path / "cut", seed=0)
     assert sorted(split.training + split.kept_out) == works
     assert len(split.kept_out) == 3
     assert split.told == "3 of 10 paintings" and split.scale == (1.0, 1.6)
-    assert style_class.keep_out(works, tmp_path / "cut", seed=0) == split
-    assert style_class.keep_out(works, tmp_path / "cut", seed=1) != split
+    assert keep_out(works, tmp_path / "cut", seed=0) == split
+    assert keep_out(works, tmp_path / "cut", seed=1) != split
     assert not (tmp_path / "cut").exists()
 
 
@@ -397,7 +397,7 @@ def test_of_many_paintings_some_are_kept_out_whole(tmp_path):
 def test_of_a_single_painting_the_end_of_the_longer_side_is_kept_out(tmp_path, rng, shape):
     work = rng.integers(0, 256, shape) / 255
     images.write(tmp_path / "work.png", work.astype("float32"))
-    split = style_class.keep_out([tmp_path / "work.png"], tmp_path / "cut", seed=0)
+    split = keep_out([tmp_path / "work.png"], tmp_path / "cut", seed=0)
     (trained,), (kept_out,) = (
         [images.read(path) for path in paths] for paths in (split.training, split.kept_out)
     )
@@ -414,17 +414,17 @@ def test_styles_are_folders_images_or_drawn(tmp_path):
     for name in ("a/1.png", "a/2.png", "b.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         images.write(tmp_path / name, np.zeros((16, 16, 3), np.float32))
-    found = style_class.find_styles(f"{tmp_path}/b.png, {tmp_path}/a", tmp_path)
+    found = find(f"{tmp_path}/b.png, {tmp_path}/a", tmp_path)
     assert found == {
         "b": [tmp_path / "b.png"],
         "a": [tmp_path / "a/1.png", tmp_path / "a/2.png"],
     }
     assert list(found) == ["b", "a"]
-    assert list(style_class.find_styles(str(tmp_path / "a"), tmp_path)) == ["1", "2"]
+    assert list(find(str(tmp_path / "a"), tmp_path)) == ["1", "2"]
     (tmp_path / "of_both/x").mkdir(parents=True)
     shutil.copytree(tmp_path / "a", tmp_path / "of_both/y")
     shutil.copy(tmp_path / "b.png", tmp_path / "of_both/x")
-    assert list(style_class.find_styles(str(tmp_path / "of_both"), tmp_path)) == ["x", "y"]
+    assert list(find(str(tmp_path / "of_both"), tmp_path)) == ["x", "y"]
 
 
 # The pipeline

@@ -157,6 +157,22 @@ def image_batches(
     return dataset, report
 
 
+def crops(
+    source, count: int, *, crop_size: int, seed: int = 0, scale: tuple[float, float] = (1.0, 1.6)
+) -> np.ndarray:
+    """The first `count` crops that `image_batches` gives, [count, crop_size, crop_size, 3].
+
+    Raises:
+        DataError: as `image_batches` does, and where too many images are unreadable.
+    """
+    dataset, report = image_batches(
+        source, batch_size=count, crop_size=crop_size, seed=seed, scale=scale
+    )
+    batch = next(iter(dataset), None)
+    report.check()
+    return batch.numpy()
+
+
 def _part(batch_size: int, shard: tuple[int, int]) -> tuple[int, int]:
     """(start, size) of a process's part of each batch."""
     index, count = shard

@@ -356,12 +356,13 @@ def write_whole(path: pathlib.Path, write: Callable[[pathlib.Path], object]) -> 
     return path
 
 
-def _write_text(path: pathlib.Path, text: str):
-    write_whole(path, lambda temporary: temporary.write_text(text))
+def write_json(path: pathlib.Path, value) -> pathlib.Path:
+    """Writes JSON, whole or not at all; returns `path`."""
+    return _write_text(path, json.dumps(value, indent=2) + "\n")
 
 
-def _write_json(path: pathlib.Path, value):
-    _write_text(path, json.dumps(value, indent=2) + "\n")
+def _write_text(path: pathlib.Path, text: str) -> pathlib.Path:
+    return write_whole(path, lambda temporary: temporary.write_text(text))
 
 
 def _remove_run(folder):
@@ -403,7 +404,7 @@ class _Validation:
         if workers.each(better)[0]:
             _save(self._manager, step, workers)
             if workers.chief:
-                _write_json(self._figures, {"step": step, **figures})
+                write_json(self._figures, {"step": step, **figures})
         return figures
 
 
@@ -558,7 +559,7 @@ def fit(
     manager = tf.train.CheckpointManager(checkpoint, folder, options.keep)
     iterator = _distribute(dataset, strategy, workers)
     if workers.chief:
-        _write_json(run.folder / "options.json", run.options)
+        write_json(run.folder / "options.json", run.options)
         writer = tf.summary.create_file_writer(str(run.folder / "logs"))
     else:
         writer = tf.summary.create_noop_writer()
@@ -647,7 +648,7 @@ def fit(
             if last:
                 means = {key: float(np.mean([v[key] for v in recent])) for key in values}
                 if workers.chief:
-                    _write_json(final, means)
+                    write_json(final, means)
             elif stop:
                 bar.close()
                 raise Interrupted(
