@@ -246,7 +246,7 @@ def test_weights_start_from_a_narrow_normal_distribution_each_from_its_own():
 # --- The step
 
 
-def small_step(rate=1e-3):
+def small_step(rate=1e-3, **kwargs):
     generator = mnist.digit_generator(width=2)
     discriminator = mnist.digit_discriminator(width=2)
     return steps.NoiseGanStep(
@@ -254,11 +254,13 @@ def small_step(rate=1e-3):
         discriminator=discriminator,
         generator_optimizer=training.adam(rate, generator.trainable_variables),
         discriminator_optimizer=training.adam(rate, discriminator.trainable_variables),
+        **kwargs,
     )
 
 
-def test_the_step_returns_the_cross_entropies_before_the_update(rng):
-    step = small_step()
+@pytest.mark.parametrize("label", [1.0, 0.9])
+def test_the_step_returns_the_cross_entropies_before_the_update(label, rng):
+    step = small_step(real_label=label)
     pictures = rng.uniform(size=(8, 28, 28, 1)).astype("float32")
     noise = rng.normal(size=(8, 100)).astype("float32")
     real = step.discriminator(pictures, training=True).numpy()
@@ -266,7 +268,8 @@ def test_the_step_returns_the_cross_entropies_before_the_update(rng):
     fake = step.discriminator(generated, training=True).numpy()
     values = step(pictures, noise)
     np.testing.assert_allclose(values["generator"], np.log1p(np.exp(-fake)).mean(), rtol=1e-4)
-    expected = np.log1p(np.exp(-real)).mean() + np.log1p(np.exp(fake)).mean()
+    of_real = label * np.log1p(np.exp(-real)) + (1 - label) * np.log1p(np.exp(real))
+    expected = of_real.mean() + np.log1p(np.exp(fake)).mean()
     np.testing.assert_allclose(values["discriminator"], expected, rtol=1e-4)
     assert values["real_accuracy"] == (real > 0).mean()
     assert values["fake_accuracy"] == (fake <= 0).mean()

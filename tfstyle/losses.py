@@ -337,12 +337,14 @@ def _cross_entropy(logits, label):
     return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(labels=labels, logits=logits))
 
 
-def bce_discriminator_loss(*, real, fake) -> tf.Tensor:
+def bce_discriminator_loss(*, real, fake, real_label: float = 1.0) -> tf.Tensor:
     """-log D(real) - log(1 - D(fake)), means over scores; Goodfellow et al. 2014, algorithm 1.
 
-    https://arxiv.org/abs/1406.2661. `real`, `fake`: logits. Returns a scalar float32.
+    https://arxiv.org/abs/1406.2661. `real`, `fake`: logits. `real_label`: what D(real) is to be;
+    below 1 the labels are smoothed on one side (Salimans et al. 2016, section 3.4,
+    https://arxiv.org/abs/1606.03498). Returns a scalar float32.
     """
-    return _cross_entropy(real, 1) + _cross_entropy(fake, 0)
+    return _cross_entropy(real, real_label) + _cross_entropy(fake, 0)
 
 
 def bce_generator_loss(*, fake) -> tf.Tensor:

@@ -481,13 +481,16 @@ class NoiseGanStep:
         discriminator: keras.Model,
         generator_optimizer: keras.optimizers.Optimizer,
         discriminator_optimizer: keras.optimizers.Optimizer,
+        real_label: float = 1.0,
     ):
         """
         Args:
             generator: noise [B, N] -> pictures [B, H, W, C] in [0, 1].
             discriminator: pictures -> scores before any sigmoid, any shape.
             generator_optimizer, discriminator_optimizer: built on their network's variables.
+            real_label: of real pictures, to the discriminator: see `losses.bce_discriminator_loss`.
         """
+        self.real_label = real_label
         self.generator = generator
         self.discriminator = discriminator
         self.generator_optimizer = generator_optimizer
@@ -509,7 +512,9 @@ class NoiseGanStep:
             real = self.discriminator(pictures, training=True)
             fake = self.discriminator(self.generator(noise, training=True), training=True)
             generator_loss = losses.bce_generator_loss(fake=fake)
-            discriminator_loss = losses.bce_discriminator_loss(real=real, fake=fake)
+            discriminator_loss = losses.bce_discriminator_loss(
+                real=real, fake=fake, real_label=self.real_label
+            )
             generator_scaled = self.generator_optimizer.scale_loss(generator_loss)
             discriminator_scaled = self.discriminator_optimizer.scale_loss(discriminator_loss)
         _apply(
