@@ -72,8 +72,8 @@ def train(
         title: of the styles, for the model card; their names where empty.
         licence: of the model, for its card.
         photos: what the photos are and where they are from, for the model card.
-        initial: folder of a run (runs/NAME) whose generator's weights to start from, to go on with
-            other weights of the losses; it must have as many styles.
+        initial: folder of a run (runs/NAME, or runs/NAME/best) whose generator's weights to start
+            from, to go on with other weights of the losses; it must have as many styles.
         width: channels of the generator at half size; more is finer, slower and larger.
         depth: residual blocks of the generator.
         crop_size: side of the training crops, in pixels.

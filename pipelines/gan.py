@@ -96,8 +96,9 @@ def train(
         title: of the style, for the model card.
         licence: of the model, for its card.
         photos: what the photos are and where they are from, for the model card.
-        initial: folder of a run (runs/NAME) whose generator's weights to start from, to go on with
-            other weights of the losses or to learn another style sooner.
+        initial: folder of a run (runs/NAME, or runs/NAME/best) whose generator's weights to start
+            from, to go on with other weights of the losses, or to learn another style
+            sooner.
         width: channels of the generator at full size.
         residual_blocks: of the generator, at an eighth of the size.
         norm: normalisation in the generator.

@@ -769,6 +769,26 @@ def test_start_from_takes_another_runs_generator_and_refuses_other_shapes(tmp_pa
     training.start_from(twin, run.folder)
     for a, b in zip(state["generator"].get_weights(), twin.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
+    figures = iter([1.0, 2.0, 3.0])
+    best = []
+
+    def validate():
+        best.append(state["generator"].get_weights())
+        return {"loss": next(figures)}
+
+    again = training.open_run("judged", options, {})
+    judged = {"steps": 3, "validate_every": 1}
+    training.fit(
+        step,
+        batches=_batches(),
+        state=state,
+        run=again,
+        options=dataclasses.replace(options, **judged),
+        validate=validate,
+    )
+    training.start_from(twin, again.folder / "best")
+    for a, b in zip(best[0], twin.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
     with pytest.raises(training.TrainingError, match="another shape"):
         training.start_from(generators.fast_generator(width=4, depth=1), run.folder)
     with pytest.raises(training.TrainingError, match="nowhere: no checkpoint"):

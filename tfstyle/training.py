@@ -235,14 +235,17 @@ def start_from(generator: keras.Model, run: str | os.PathLike):
 
     Args:
         generator: of the same shape as the other run's.
-        run: folder of the other run.
+        run: folder of the other run; runs/NAME/best for its best validation instead of its end.
 
     Raises:
         TrainingError: where the folder has no checkpoint, or one of another shape.
     """
-    path = tf.train.latest_checkpoint(pathlib.Path(run) / "checkpoints")
+    folders = (pathlib.Path(run) / "checkpoints", pathlib.Path(run))
+    path = next(filter(None, map(tf.train.latest_checkpoint, folders)), None)
     if not path:
-        raise TrainingError(f"{run}: no checkpoint in it. Give the folder of a run, as runs/NAME.")
+        raise TrainingError(
+            f"{run}: no checkpoint in it. Give the folder of a run, as runs/NAME or runs/NAME/best."
+        )
     try:
         status = tf.train.Checkpoint(generator=generator).restore(path)
         status.assert_existing_objects_matched().expect_partial()
