@@ -61,7 +61,7 @@ class ReadReport:
         skipped = list(self.skipped)
         if len(skipped) <= (0 if self._strict else SKIP_LIMIT * self.total):
             return
-        shown = "; ".join(f"{name}: {reason}" for name, reason in skipped[:3])
+        shown = "; ".join(f"{name}: {reason.rstrip('.')}" for name, reason in skipped[:3])
         more = f"; and {len(skipped) - 3} more" if len(skipped) > 3 else ""
         limit = "none may be (strict)" if self._strict else f"the limit is {SKIP_LIMIT:.0%}"
         raise DataError(

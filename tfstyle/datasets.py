@@ -4,6 +4,7 @@ Once prepared it is data like any other of TFDS: `tfds.load("NAME", split="conte
 nothing of this package, and so does every pipeline as `tfds:NAME:content`.
 """
 
+import contextlib
 import io
 import os
 import re
@@ -115,5 +116,11 @@ def prepare(
         raise data.DataError(f"{folder}: exists. Give a higher version, or remove it.")
     # Without a network it would wait for one to ask whether the dataset is in Google's bucket.
     config = tfds.download.DownloadConfig(try_download_gcs=False)
-    builder.download_and_prepare(download_config=config)
+    try:
+        builder.download_and_prepare(download_config=config)
+    except BaseException:
+        # TFDS takes away the version it was writing, and leaves an empty folder of the name.
+        with contextlib.suppress(OSError):
+            folder.parent.rmdir()
+        raise
     return folder, builder.reports
