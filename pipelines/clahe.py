@@ -22,6 +22,7 @@ int8 TFLite (6288 weights, 0.03 MB) it has 35.9 dB.
 al.: `losses.PRESETS`. That is VGG16 at work: give them --batch_size=1 on two cores.
 Trained by mixed for 150 steps of one 128 px crop on swirls, two photos kept out: relative style
 distance 0.45, content distance 1.74.
+docs/systems/clahe.jpg shows it.
 """
 
 import dataclasses

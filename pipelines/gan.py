@@ -20,6 +20,7 @@ and teal. Flaws: a weave of some 8 pixels in flat parts, and in most photos a da
 20 to 30 pixels. It is the fourth training, after weights of the losses were changed on the look of
 some of the same 40 photos, so the figures flatter a little. Noise changes values by about 0.005:
 nothing asks the generator to heed it (Isola et al., section 3.1).
+docs/systems/gan.jpg shows it.
 """
 
 import pathlib
