@@ -13,6 +13,10 @@ Timed in turns within one process, so that whatever else the machine does falls 
 
 A ratio is the median over the rounds of a pipeline's images/s by those of decoding alone in the
 same round. --step times the training step of pipelines.fast too, at the same size.
+
+On two idle cores, 40 photos of 0.37 megapixels: 0.35 of decoding alone from a folder, 0.33 from
+records. Without op determinism, as on a GPU, 0.75 and 0.76: under it TensorFlow keeps part of the
+pipeline on one core.
 """
 
 import argparse
