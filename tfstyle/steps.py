@@ -35,6 +35,20 @@ def _apply(optimizer, tape, scaled_loss, variables):
     optimizer.apply(gradients, variables)
 
 
+def _apply_both(step, generator_tape, generator_scaled, discriminator_tape, discriminator_scaled):
+    """`_apply` to both networks of a step, whose losses were taken before either moved."""
+    for network, optimizer, tape, scaled in (
+        (step.generator, step.generator_optimizer, generator_tape, generator_scaled),
+        (
+            step.discriminator,
+            step.discriminator_optimizer,
+            discriminator_tape,
+            discriminator_scaled,
+        ),
+    ):
+        _apply(optimizer, tape, scaled, network.trainable_variables)
+
+
 def _mean_of_all(values):
     """[B, ...] of this replica -> mean over the whole batch, [1, ...]."""
     mean = tf.reduce_mean(values, axis=0, keepdims=True)
@@ -431,17 +445,8 @@ class StyleClassStep:
             )
             generator_scaled = self.generator_optimizer.scale_loss(total)
             discriminator_scaled = self.discriminator_optimizer.scale_loss(discriminator_total)
-        _apply(
-            self.generator_optimizer,
-            generator_tape,
-            generator_scaled,
-            self.generator.trainable_variables,
-        )
-        _apply(
-            self.discriminator_optimizer,
-            discriminator_tape,
-            discriminator_scaled,
-            self.discriminator.trainable_variables,
+        _apply_both(
+            self, generator_tape, generator_scaled, discriminator_tape, discriminator_scaled
         )
         return {
             "total": total,
@@ -517,17 +522,8 @@ class NoiseGanStep:
             )
             generator_scaled = self.generator_optimizer.scale_loss(generator_loss)
             discriminator_scaled = self.discriminator_optimizer.scale_loss(discriminator_loss)
-        _apply(
-            self.generator_optimizer,
-            generator_tape,
-            generator_scaled,
-            self.generator.trainable_variables,
-        )
-        _apply(
-            self.discriminator_optimizer,
-            discriminator_tape,
-            discriminator_scaled,
-            self.discriminator.trainable_variables,
+        _apply_both(
+            self, generator_tape, generator_scaled, discriminator_tape, discriminator_scaled
         )
         return {
             "generator": generator_loss,

@@ -65,8 +65,3 @@ def edited(
         missing = ", ".join(map(str, left))
         raise ValueError(f"no layer {missing} in {model.name}: give one of {names}")
     return copy
-
-
-def features(model: keras.Model, names) -> keras.Model:
-    """`model`'s inputs -> {name: what that layer gives}."""
-    return keras.Model(model.input, {name: model.get_layer(name).output for name in names})

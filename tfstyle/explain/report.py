@@ -3,7 +3,6 @@
 import base64
 import datetime
 import io
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ import jinja2
 import numpy as np
 
 import tfstyle
-from tfstyle import images
+from tfstyle import images, training
 from tfstyle.explain.results import Explanation
 
 _PICTURE = 512
@@ -130,16 +129,12 @@ def write(
         "tfstyle": tfstyle.__version__,
         "explanations": [each.to_json() for each in explanations],
     }
-    files = {path: page.encode(), numbers: json.dumps(content, indent=2).encode() + b"\n"}
-    for each in explanations:
-        arrays = io.BytesIO()
-        np.savez_compressed(arrays, **each.arrays)
-        files[path.with_name(f"{path.stem}.{each.name}.npz")] = arrays.getvalue()
-    for file, data in files.items():
-        temporary = file.with_name(f".{file.name}")
-        temporary.write_bytes(data)
-        os.replace(temporary, file)
-    return list(files)
+    training.write_whole(path, lambda temporary: temporary.write_text(page, encoding="utf-8"))
+    training.write_json(numbers, content)
+    arrays = [
+        each.save_arrays(path.with_name(f"{path.stem}.{each.name}.npz")) for each in explanations
+    ]
+    return [path, numbers, *arrays]
 
 
 def _under(array, pictures, ground):

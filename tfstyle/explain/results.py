@@ -1,7 +1,6 @@
 """What an explanation is: figures, arrays, and checks with a verdict that can fail."""
 
 import dataclasses
-import json
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -9,6 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+
+from tfstyle import training
 
 Verdict = Literal["PASS", "FAIL", "NOT TESTED"]
 
@@ -99,18 +100,14 @@ class Explanation:
 
     def save(self, folder: str | os.PathLike) -> tuple[Path, Path]:
         """Writes NAME.json and NAME.npz into `folder`, each whole or not at all; returns both."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        text, arrays = folder / f"{self.name}.json", folder / f"{self.name}.npz"
-        for path, write in (
-            (text, lambda file: file.write(json.dumps(self.to_json(), indent=2).encode() + b"\n")),
-            (arrays, lambda file: np.savez_compressed(file, **self.arrays)),
-        ):
-            temporary = path.with_name(f".{path.name}")
-            with temporary.open("wb") as file:
-                write(file)
-            os.replace(temporary, path)
-        return text, arrays
+        text = training.write_json(Path(folder) / f"{self.name}.json", self.to_json())
+        return text, self.save_arrays(text.with_suffix(".npz"))
+
+    def save_arrays(self, path: Path) -> Path:
+        """Writes the arrays alone, whole or not at all, into an .npz file; returns `path`."""
+        return training.write_whole(
+            path, lambda temporary: np.savez_compressed(temporary, **self.arrays)
+        )
 
 
 def _plain(value):

@@ -102,7 +102,10 @@ def explain(picture, style, *, extractor, layers=losses.STYLE_LAYERS, seed: int 
             null=1.0,
             n=positions.size,
         ),
-        *(_removal(layer, of_picture[layer], of_style[layer], rng, seed) for layer in layers),
+        *(
+            _removal(layer, gaps[layer], of_picture[layer], of_style[layer], rng, seed)
+            for layer in layers
+        ),
         _blurring(picture, of_style, positions, numbers, extractor, layers, rng, seed),
     ]
     ranked = np.sort(np.maximum(positions, 0).ravel())[::-1]
@@ -140,9 +143,8 @@ def explain(picture, style, *, extractor, layers=losses.STYLE_LAYERS, seed: int 
     )
 
 
-def _removal(layer, features, style_features, rng, seed):
+def _removal(layer, gap, features, style_features, rng, seed):
     """Whether the loss falls sooner when parts are removed by their shares than at random."""
-    gap = layer_gap(features, style_features)
     own = np.asarray(features, "float64")[0]
     target = np.asarray(style_features, "float64")[0]
     target = _gram(target.reshape(-1, target.shape[-1]))
