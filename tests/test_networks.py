@@ -307,9 +307,10 @@ def test_wrong_arguments_are_named_with_the_right_ones(build, arguments, message
 @pytest.mark.parametrize("size", [(1, 1), (1, 4), (5, 3), (8, 8)])
 @pytest.mark.parametrize("kernel_size", [3, 5])
 @pytest.mark.parametrize("use_bias", [True, False])
-def test_resize_conv_equals_doubling_and_a_convolution(size, kernel_size, use_bias, rng):
+@pytest.mark.parametrize("smooth", [True, False])
+def test_resize_conv_equals_doubling_and_a_convolution(size, kernel_size, use_bias, smooth, rng):
     x = rng.normal(size=(2, *size, 3)).astype("float32")
-    layer = layers.ResizeConv(4, kernel_size, use_bias=use_bias)
+    layer = layers.ResizeConv(4, kernel_size, use_bias=use_bias, smooth=smooth)
     layer.build(x.shape)
     if use_bias:
         layer.bias.assign(rng.normal(size=4))
@@ -317,6 +318,9 @@ def test_resize_conv_equals_doubling_and_a_convolution(size, kernel_size, use_bi
     doubled = x.repeat(2, axis=1).repeat(2, axis=2)
     padded = np.pad(doubled, [(0, 0), (n, n), (n, n), (0, 0)], mode="symmetric")
     kernel = layer.kernel.numpy()
+    if smooth:
+        corners = [np.pad(kernel, [(i, 1 - i), (j, 1 - j), (0, 0), (0, 0)]) for i, j in np.ndindex(2, 2)]
+        kernel = sum(corners) / 4
     expected = np.zeros((2, 2 * size[0], 2 * size[1], 4))
     for y in range(expected.shape[1]):
         for z in range(expected.shape[2]):

@@ -111,10 +111,10 @@ def _instance_norm(x, gamma, beta, epsilon):
     """[B, H, W, C] -> same, float32; gamma and beta [C] or [B or 1, 1, 1, C]."""
     x = tf.cast(x, "float32")
     mean = tf.reduce_mean(x, axis=[1, 2], keepdims=True)
-    centred = x - mean
-    variance = tf.reduce_mean(tf.square(centred), axis=[1, 2], keepdims=True)
+    variance = tf.reduce_mean(tf.math.squared_difference(x, mean), axis=[1, 2], keepdims=True)
     scale = tf.cast(gamma, "float32") * tf.math.rsqrt(variance + epsilon)
-    return centred * scale + tf.cast(beta, "float32")
+    # In this order, x is gone through twice after the mean, once here and once above.
+    return x * scale + (tf.cast(beta, "float32") - mean * scale)
 
 
 @keras.saving.register_keras_serializable(package="tfstyle")
@@ -291,48 +291,75 @@ class SpectralConv2D(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="tfstyle")
 class ResizeConv(keras.layers.Layer):
-    """Nearest-neighbour doubling followed by a convolution, computed without the doubled image.
+    """Doubling followed by a convolution, computed without the doubled image.
 
-    Every output pixel of the convolution sees at most 3x3 pixels of the small image, so the kernel
-    is folded into four 3x3 kernels, one for each of the 2x2 output pixels, and their outputs are
-    interleaved (depth to space). The result is that of doubling and a `kernel_size` convolution,
-    hence free of checkerboard (https://distill.pub/2016/deconv-checkerboard/), at the cost of a 3x3
-    convolution also for 5x5, and without the memory traffic of the doubled image. The small image's
-    border is repeated, which for 3x3 is the same as mirroring the doubled image.
+    The doubling is by nearest neighbour and free of the checkerboard of transposed convolution
+    (https://distill.pub/2016/deconv-checkerboard/). What it leaves of the small grid is fainter
+    where `smooth`: the kernel is then a 2x2 mean followed by a learned kernel one smaller, which
+    makes of the doubling one by linear interpolation, at the same cost.
+
+    Every output pixel sees few pixels of the small image, so the kernel is folded into four, one
+    for each of the 2x2 output pixels, of 2x2 (for 3x3) or 3x3 (for 5x5), and their outputs are
+    interleaved (depth to space): 4/9 and 9/25 of the products, without the memory traffic of the
+    doubled image. The small image's border is repeated, which for 3x3 is the same as mirroring the
+    doubled image.
 
     [B, H, W, C] -> [B, 2 H, 2 W, filters].
     """
 
-    def __init__(self, filters: int, kernel_size: int = 3, use_bias: bool = True, **kwargs):
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int = 3,
+        use_bias: bool = True,
+        smooth: bool = False,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         if kernel_size not in (3, 5):
             raise ValueError(f"ResizeConv kernel_size {kernel_size}: must be 3 or 5")
         self.filters = filters
         self.kernel_size = kernel_size
         self.use_bias = use_bias
+        self.smooth = smooth
 
     def build(self, input_shape):
         n = self.kernel_size
-        self.kernel = self.add_weight(shape=(n, n, input_shape[-1], self.filters), name="kernel")
+        learned = n - 1 if self.smooth else n
+        self.kernel = self.add_weight(
+            shape=(learned, learned, input_shape[-1], self.filters), name="kernel"
+        )
         if self.use_bias:
             self.bias = self.add_weight(shape=(self.filters,), initializer="zeros", name="bias")
-        # fold[phase, low tap, tap]: which pixel of the small image a tap of the kernel falls on,
-        # for an even (phase 0) and an odd (phase 1) output position.
-        fold = np.zeros((2, 3, n), "float32")
-        for phase in range(2):
+        # fold[position, low tap, tap]: which pixel of the small image a tap of the kernel falls on,
+        # for the two output pixels that a position of the folded convolution gives: those of the
+        # same small pixel (5x5), or the odd one of it and the even one of the next (3x3, which so
+        # needs two taps).
+        shift = 1 if n == 3 else 0
+        low_taps = (n + 1) // 2
+        fold = np.zeros((2, low_taps, n), "float32")
+        for position in range(2):
             for tap in range(n):
-                fold[phase, 1 + (phase + tap - n // 2) // 2, tap] = 1
+                fold[position, (position + shift + tap - n // 2) // 2 + 1 - shift, tap] = 1
+        if self.smooth:
+            # mean[tap, learned tap]: the 2x2 mean before the learned kernel, along one axis.
+            mean = (np.eye(n, n - 1) + np.eye(n, n - 1, -1)) / 2
+            fold = fold @ mean.astype("float32")
         self.fold = fold
+        self.shift = shift
 
     def call(self, x):
         kernel = tf.cast(self.kernel, self.compute_dtype)
         fold = tf.cast(self.fold, self.compute_dtype)
-        # [3, 3, C, 2, 2, filters]: the order that depth_to_space expects of the channels.
+        # [taps, taps, C, 2, 2, filters]: the order that depth_to_space expects of the channels.
         kernel = tf.einsum("pij,qkl,jlcf->ikcpqf", fold, fold, kernel)
-        kernel = tf.reshape(kernel, (3, 3, self.kernel.shape[2], 4 * self.filters))
+        low_taps = fold.shape[1]
+        kernel = tf.reshape(kernel, (low_taps, low_taps, self.kernel.shape[2], 4 * self.filters))
         x = tf.concat([x[:, :1], x, x[:, -1:]], axis=1)
         x = tf.concat([x[:, :, :1], x, x[:, :, -1:]], axis=2)
         x = tf.nn.depth_to_space(tf.nn.conv2d(x, kernel, 1, "VALID"), 2)
+        if self.shift:
+            x = x[:, 1:-1, 1:-1]
         return x + tf.cast(self.bias, self.compute_dtype) if self.use_bias else x
 
     def compute_output_shape(self, input_shape):
@@ -345,6 +372,7 @@ class ResizeConv(keras.layers.Layer):
             "filters": self.filters,
             "kernel_size": self.kernel_size,
             "use_bias": self.use_bias,
+            "smooth": self.smooth,
         }
 
 
