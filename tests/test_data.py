@@ -1,6 +1,8 @@
 """data: order, crops and resumption as functions of the seed; bad files; folders and TFDS."""
 
 import itertools
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -466,3 +468,27 @@ def test_crops_are_the_first_batch(noise):
     crops = data.crops(noise, 3, crop_size=16, seed=4)
     dataset, _ = data.image_batches(noise, batch_size=3, crop_size=16, seed=4)
     np.testing.assert_array_equal(crops, next(iter(dataset)))
+
+
+def test_op_determinism_leaves_the_crops_to_several_threads(noise, monkeypatch):
+    tf.config.experimental.enable_op_determinism()
+    lock, running, most = threading.Lock(), 0, 0
+
+    def slow(_):
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        time.sleep(0.05)
+        with lock:
+            running -= 1
+        return np.zeros((CROP, CROP, 3), np.float32)
+
+    def crop(encoded, *args, **kwargs):
+        return tf.ensure_shape(
+            tf.numpy_function(slow, [encoded], tf.float32, stateful=False), [CROP, CROP, 3]
+        )
+
+    monkeypatch.setattr(data, "_random_crop", crop)
+    batches(make(noise, batch_size=8)[0], 4)
+    assert most > 1

@@ -319,7 +319,9 @@ def test_resize_conv_equals_doubling_and_a_convolution(size, kernel_size, use_bi
     padded = np.pad(doubled, [(0, 0), (n, n), (n, n), (0, 0)], mode="symmetric")
     kernel = layer.kernel.numpy()
     if smooth:
-        corners = [np.pad(kernel, [(i, 1 - i), (j, 1 - j), (0, 0), (0, 0)]) for i, j in np.ndindex(2, 2)]
+        corners = [
+            np.pad(kernel, [(i, 1 - i), (j, 1 - j), (0, 0), (0, 0)]) for i, j in np.ndindex(2, 2)
+        ]
         kernel = sum(corners) / 4
     expected = np.zeros((2, 2 * size[0], 2 * size[1], 4))
     for y in range(expected.shape[1]):

@@ -136,7 +136,10 @@ def image_batches(
     reader = _Reader(items, report, seed, to_graph_bytes)
 
     def read(indices):
-        encoded, upright = tf.numpy_function(reader.read, [indices], (tf.string, tf.bool))
+        # Stateless, so that op determinism does not put the whole pipeline on one core.
+        encoded, upright = tf.numpy_function(
+            reader.read, [indices], (tf.string, tf.bool), stateful=False
+        )
         return indices, tf.ensure_shape(encoded, [None]), tf.ensure_shape(upright, [None])
 
     def crop(index, encoded, upright):
