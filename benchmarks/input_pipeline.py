@@ -15,8 +15,8 @@ A ratio is the median over the rounds of a pipeline's images/s by those of decod
 same round. --step times the training step of pipelines.fast too, at the same size.
 
 On two cores, 40 photos of 0.37 megapixels: 0.68 of decoding alone from a folder and from records.
-What is missing is the resizing: of 1.9 ms of processor time an image, decoding the crop's part takes
-1.1, the box filter 0.5, all else 0.3; decoding the whole photo takes 1.3.
+What is missing is the resizing: of 1.9 ms of processor time an image, decoding the part that the
+crop needs takes 1.1, the box filter 0.5, all else 0.3; decoding the whole photo takes 1.3.
 """
 
 import argparse

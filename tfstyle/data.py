@@ -677,7 +677,7 @@ def digit_batches(
         return digits[[epoch_order(int(n // len(digits)))[n % len(digits)] for n in places]]
 
     def read(batch):
-        pictures = tf.numpy_function(chosen, [batch], tf.uint8)
+        pictures = tf.numpy_function(chosen, [batch], tf.uint8, stateful=False)
         pictures = tf.ensure_shape(pictures, [part, *digits.shape[1:]])
         return images.from_uint8_tensor(pictures)
 
