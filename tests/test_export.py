@@ -165,8 +165,11 @@ def test_tflite_runs_at_any_size_in_built_in_operations(exported, generator, rng
     (source,), (result,) = interpreter.get_input_details(), interpreter.get_output_details()
     assert list(source["shape_signature"]) == [1, -1, -1, 3]
     assert source["dtype"] == result["dtype"] == np.float32
-    signature = {"inputs": ["images"], "outputs": ["stylized"]}
-    assert interpreter.get_signature_list() == {"serving_default": signature}
+    signatures = {"serving_default": {"inputs": ["images"], "outputs": ["stylized"]}}
+    if variant != "float16":
+        signatures["statistics"] = {"inputs": ["images"], "outputs": ["statistics"]}
+        signatures["tiles"] = {"inputs": ["images", "statistics"], "outputs": ["stylized"]}
+    assert interpreter.get_signature_list() == signatures
     # Variables in place of constants: the weights would not be in the file.
     operations = {details["op_name"] for details in interpreter._get_ops_details()}
     assert not [o for o in operations if o.startswith("Flex") or o in ("CUSTOM", "READ_VARIABLE")]
@@ -185,9 +188,9 @@ def test_tflite_runs_at_any_size_in_built_in_operations(exported, generator, rng
 def test_smaller_variants_are_smaller(tmp_path):
     generator = generators.fast_generator(width=16, depth=1)
     module, _ = export_module._servable(generator)
-    stylize = export_module._one_image(generator)
+    functions = {"serving_default": export_module._one_image(generator)}
     sizes = [
-        len(export_module._tflite("x", module, stylize, variant))
+        len(export_module._tflite("x", module, functions, variant))
         for variant in ("float32", "float16", "int8")
     ]
     assert sizes[1] < 0.65 * sizes[0] and sizes[2] < 0.45 * sizes[0]
@@ -197,8 +200,8 @@ def test_card_says_what_was_told_and_measured(exported, generator):
     card = json.loads(exported.card.read_text("utf-8"))
     assert list(card) == [
         "name", "version", "created", "tfstyle", "tensorflow", "keras", "description", "licence",
-        "parameters", "memory_bytes_per_pixel", "signatures", "parity", "limits", "files",
-        "versions",
+        "parameters", "tile_margin", "memory_bytes_per_pixel", "signatures", "parity", "limits",
+        "files", "versions",
     ]  # fmt: skip
     assert (card["name"], card["version"]) == ("tiny", 1)
     assert card["created"].endswith("+00:00")

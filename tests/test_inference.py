@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfstyle import images, inference
+from tfstyle import images, inference, samples
 from tfstyle.export import export
 from tfstyle.inference import (
     ModelNotFoundError,
@@ -338,3 +338,62 @@ def test_compare_puts_pictures_of_any_size_side_by_side(photo):
     np.testing.assert_array_equal(picture[:, 60:62], 1)
     np.testing.assert_array_equal(picture[:, 104:], result)
     assert compare(content, None, result).shape == (40, 122, 3)
+
+
+# Tiles
+
+
+@pytest.fixture
+def small_tiles(monkeypatch):
+    monkeypatch.setattr(inference, "_TILE", 64)
+    monkeypatch.setattr(inference, "_WINDOW", 64)
+
+
+@pytest.mark.parametrize("kind", ["keras", "float32", "int8"])
+def test_in_tiles_the_picture_is_that_of_the_whole(exported, generator, small_tiles, kind):
+    image = images.resize(samples.photo("coffee"), (200, 331))
+    stylizer = Stylizer.load(generator if kind == "keras" else exported.tflite[kind])
+    calls = []
+    tiled = stylizer(image, tiled=True, progress=lambda *call: calls.append(call))
+    assert calls == [(i, 24) for i in range(1, 25)]
+    difference = np.abs(tiled - stylizer(image, tiled=False))
+    joins = np.concatenate([difference[63:65].ravel(), difference[:, 63:65].ravel()])
+    if kind == "int8":  # which has a scale of its own in every tile
+        assert difference.mean() < 2 / 255 and joins.mean() < 1.2 * difference.mean()
+    else:
+        assert difference.max() < 1e-4
+
+
+def test_an_image_beyond_the_limit_is_worked_on_in_tiles(stylizer, small_tiles, monkeypatch):
+    image = images.resize(samples.photo("coffee"), (200, 331))
+    whole = stylizer(image)
+    monkeypatch.setattr(inference, "WHOLE_PIXELS", 30_000)
+    calls = []
+    tiled = stylizer(image, progress=lambda *call: calls.append(call))
+    assert len(calls) == 24
+    # The statistics are those of windows over half of it, which change all by a little.
+    assert np.abs(tiled - whole).max() > 1e-3
+    correlations = [np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(tiled.T, whole.T, strict=True)]
+    assert min(correlations) > 0.9
+
+
+def test_an_image_that_does_not_fit_into_memory_is_worked_on_in_tiles(
+    exported, small_tiles, monkeypatch
+):
+    image = images.resize(samples.photo("coffee"), (200, 331))
+    free = 331 * 200 * 150
+    monkeypatch.setattr("psutil.virtual_memory", lambda: types.SimpleNamespace(available=free))
+    stylizer = Stylizer.load(exported.tflite["float32"])
+    stylizer._tile_margin = 16
+    with pytest.raises(TooLargeError):
+        stylizer(image, tiled=False)
+    assert stylizer(image).shape == image.shape
+    free = 331 * 200 * 20
+    with pytest.raises(TooLargeError, match="331x200 pixels need"):
+        stylizer(image)
+
+
+def test_a_model_without_statistics_is_not_tiled(exported, photo):
+    for model in (exported.saved_model, exported.tflite["float16"]):
+        with pytest.raises(ValueError, match="no signatures for parts of an image"):
+            Stylizer.load(model)(photo, tiled=True)

@@ -178,8 +178,11 @@ def _stylize(args) -> int:
         folder.mkdir(parents=True, exist_ok=True)
     done = []
     # With disable=None tqdm is silent where stderr is no terminal.
-    for source, target in tqdm.tqdm(jobs, unit="image", disable=None if len(jobs) > 1 else True):
+    bar = tqdm.tqdm(jobs, unit="image", disable=None if len(jobs) > 1 else True)
+    for source, target in bar:
         start = time.perf_counter()
+        # Of an image so large that it is worked on in parts.
+        parts = tqdm.tqdm(unit="tile", leave=False, disable=None, delay=1)
         try:
             if source:
                 photo = images.read(source)
@@ -192,6 +195,7 @@ def _stylize(args) -> int:
                 strength=args.strength,
                 preserve_color=args.preserve_color,
                 style=args.style,
+                progress=lambda done, total, parts=parts: _show(parts, done, total),
             )
             if args.compare:
                 picture = inference.compare(photo, None, picture)
@@ -205,6 +209,8 @@ def _stylize(args) -> int:
         except (ValueError, MemoryError) as error:
             errors.append((str(source or _STDIN), error))
             continue
+        finally:
+            parts.close()
         height, width = picture.shape[:2]
         seconds = round(time.perf_counter() - start, 3)
         done.append(
@@ -230,6 +236,11 @@ def _stylize(args) -> int:
     if errors and len(errors) + len(done) > 1:
         _complain("tfstyle", f"{len(errors)} of {len(errors) + len(done)} could not be stylized")
     return 2 if errors else 0
+
+
+def _show(bar, done: int, total: int):
+    bar.total = total
+    bar.update(done - bar.n)
 
 
 def _label(model: str) -> str:

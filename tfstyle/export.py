@@ -28,6 +28,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 import tfstyle
 from tfstyle import images, samples
+from tfstyle.networks import layers, statistics
 
 # A served model shares its machine with other requests, so less than images.MAX_PIXELS.
 MAX_SERVED_PIXELS = 16_000_000
@@ -48,8 +49,8 @@ BOUNDS = {
 PARITY_SIZES = ((256, 256), (199, 301))
 
 _FILLED_IN = frozenset(
-    "name version created tfstyle tensorflow keras styles parameters memory_bytes_per_pixel "
-    "signatures parity files versions".split()
+    "name version created tfstyle tensorflow keras styles parameters tile_margin "
+    "memory_bytes_per_pixel signatures parity files versions".split()
 )
 
 
@@ -93,8 +94,13 @@ def export(
     compared with Keras. The card says what was measured; its keys are name, version, created (UTC),
     tfstyle, tensorflow, keras, those of `card` (description, style, data, options, losses, licence,
     figures, ...; a list "limits" is added to), styles (their names in order, where there are
-    several), parameters, memory_bytes_per_pixel (of an image in TFLite float32), signatures,
-    parity, limits, files (bytes, sha256) and versions (the history).
+    several), parameters, tile_margin (how far the generator looks, in pixels),
+    memory_bytes_per_pixel (of an image in TFLite float32), signatures, parity, limits, files
+    (bytes, sha256) and versions (the history).
+
+    For images that do not fit into memory, the TFLite files of a generator with instance norm have
+    two more signatures, on one set of weights (float16 lacks them): `statistics` gives those of
+    windows of an image, `tiles` stylizes a part of it with them; see `networks.statistics`.
 
     Everything is staged beside its destination and moved when all is well: a failure leaves nothing
     and older versions are never touched.
@@ -135,9 +141,11 @@ def export(
         # second call after a resize on: better no such file than one that cannot be trusted.
         variants = [kind for kind in TFLITE_VARIANTS if not (styles and kind == "float16")]
         tflite = {variant: staged / _tflite_name(name, variant) for variant in variants}
-        stylize = _one_image(generator)
+        whole, parts = {"serving_default": _one_image(generator)}, _of_parts(generator)
         for variant, path in tflite.items():
-            path.write_bytes(_tflite(name, module, stylize, variant))
+            # In float16, LiteRT goes wrong where there are two inputs; see above.
+            functions = whole if variant == "float16" else whole | parts
+            path.write_bytes(_tflite(name, module, functions, variant))
         parity = _parity(name, generator, photo, saved_model, tflite)
         head = {
             "name": name,
@@ -157,6 +165,7 @@ def export(
             **told,
             **({"styles": styles} if styles else {}),
             "parameters": generator.count_params(),
+            "tile_margin": statistics.reach(generator),
             "memory_bytes_per_pixel": _memory(tflite["float32"]),
             "signatures": {
                 key: _describe(function.get_concrete_function())
@@ -331,35 +340,63 @@ def _describe(signature) -> dict:
 
 
 def _one_image(generator: keras.Model):
-    """The generator as TFLite shall compute it, traced: float32 [1, H, W, 3] -> the same.
+    """The generator as TFLite shall compute it: float32 [1, H, W, 3] -> the same.
 
     Of several styles, it takes their weights [1, styles] too.
     """
-    specs = [tf.TensorSpec([1, None, None, 3], tf.float32, name="images")]
-    if styles := _style_count(generator):
-        specs.append(tf.TensorSpec([1, styles], tf.float32, name="style_weights"))
 
-    @tf.function(input_signature=specs)
+    @tf.function(input_signature=_tflite_specs(generator, batch=1))
     def stylize(batch, weights=None):
         return {"stylized": _stylized(generator, batch, weights)}
 
-    return stylize.get_concrete_function()
+    return stylize
 
 
-def _tflite(name: str, module: tf.Module, stylize, variant: str) -> bytes:
-    """A TFLite model of any height and width, in built-in operations only."""
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([stylize], module)
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-    if variant != "float32":
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    if variant == "float16":
-        converter.target_spec.supported_types = [tf.float16]
-    try:
-        return converter.convert()
-    except Exception as error:  # The converter's own class is not public.
-        raise ExportError(
-            f"{name}: no {variant} TFLite model with built-in operations alone: {error}"
-        ) from error
+def _of_parts(generator: keras.Model) -> dict:
+    """{name: tf.function} of the signatures for parts of an image."""
+    channels = layers.normalised_channels(generator)
+    if not channels:
+        return {}
+
+    @tf.function(input_signature=_tflite_specs(generator, batch=None))
+    def take(*inputs):
+        return {"statistics": statistics.taken(generator, inputs)}
+
+    spec = tf.TensorSpec([2, channels], tf.float32, name="statistics")
+
+    @tf.function(input_signature=[*_tflite_specs(generator, batch=1), spec])
+    def stylize(*inputs):
+        return {"stylized": statistics.with_given(generator, inputs[:-1], inputs[-1])}
+
+    return {"statistics": take, "tiles": stylize}
+
+
+def _tflite_specs(generator, batch):
+    specs = [tf.TensorSpec([batch, None, None, 3], tf.float32, name="images")]
+    if styles := _style_count(generator):
+        specs.append(tf.TensorSpec([1, styles], tf.float32, name="style_weights"))
+    return specs
+
+
+def _tflite(name: str, module: tf.Module, functions: dict, variant: str) -> bytes:
+    """A TFLite model of any height and width, in built-in operations only.
+
+    `functions`: {name: tf.function} of its signatures, of which the first is the main one.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        tf.saved_model.save(module, folder, signatures=functions)
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=list(functions))
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+        if variant != "float32":
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        if variant == "float16":
+            converter.target_spec.supported_types = [tf.float16]
+        try:
+            return converter.convert()
+        except Exception as error:  # The converter's own class is not public.
+            raise ExportError(
+                f"{name}: no {variant} TFLite model with built-in operations alone: {error}"
+            ) from error
 
 
 def _parity(name, generator, photo, saved_model: Path, tflite: dict[str, Path]) -> dict:

@@ -9,6 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfstyle.networks import statistics
+
 
 @keras.saving.register_keras_serializable(package="tfstyle")
 class ReflectPad(keras.layers.Layer):
@@ -107,13 +109,23 @@ class ConditionalInstanceNorm(keras.layers.Layer):
         return {**super().get_config(), "epsilon": self.epsilon}
 
 
+def normalised_channels(model: keras.Model) -> int:
+    """Channels that instance norm normalises in a model and in those nested in it, in all."""
+    total = 0
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            total += normalised_channels(layer)
+        elif isinstance(layer, InstanceNorm | ConditionalInstanceNorm):
+            total += layer.gamma.shape[-1]
+    return total
+
+
 def _instance_norm(x, gamma, beta, epsilon):
     """[B, H, W, C] -> same, float32; gamma and beta [C] or [B or 1, 1, 1, C]."""
     x = tf.cast(x, "float32")
-    mean = tf.reduce_mean(x, axis=[1, 2], keepdims=True)
-    variance = tf.reduce_mean(tf.math.squared_difference(x, mean), axis=[1, 2], keepdims=True)
+    mean, variance = statistics.of(x)
     scale = tf.cast(gamma, "float32") * tf.math.rsqrt(variance + epsilon)
-    # In this order, x is gone through twice after the mean, once here and once above.
+    # In this order, x is gone through twice after the mean, once here and once for the variance.
     return x * scale + (tf.cast(beta, "float32") - mean * scale)
 
 
