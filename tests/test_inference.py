@@ -373,7 +373,9 @@ def test_an_image_beyond_the_limit_is_worked_on_in_tiles(stylizer, small_tiles, 
     assert len(calls) == 24
     # The statistics are those of windows over half of it, which change all by a little.
     assert np.abs(tiled - whole).max() > 1e-3
-    correlations = [np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(tiled.T, whole.T, strict=True)]
+    correlations = [
+        np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(tiled.T, whole.T, strict=True)
+    ]
     assert min(correlations) > 0.9
 
 
