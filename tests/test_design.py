@@ -12,12 +12,13 @@ ROOT = Path(__file__).parent.parent
 # Who may import whom: a module may import those of the rows above its own, and nothing else of the
 # project. A package counts as one module. What no row names is not allowed to exist.
 ROWS = (
-    ("images", "color", "losses", "networks", "lbfgs", "machine", "image_pool", "records"),
+    ("images", "color", "losses", "networks", "lbfgs", "machine", "image_pool", "records", "tflite"),
     ("features", "data", "samples"),
     ("steps", "objective", "metrics", "advice", "datasets", "paintings"),
     ("gatys",),
     ("training", "export", "inference"),
-    ("explain", "video", "serving"),
+    ("device",),
+    ("explain", "video", "serving", "web"),
     ("cli",),
     ("pipelines",),
 )

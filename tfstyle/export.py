@@ -123,7 +123,7 @@ def export(
     if photo is None:
         photo = images.read(samples.photo_paths()[0])
 
-    generator = _in_float32(generator)
+    generator = in_float32(generator)
     module, signatures = _servable(generator)
     directory.mkdir(parents=True, exist_ok=True)
     # The staging folder is no version to TensorFlow Serving: it watches DIR/NAME for integers.
@@ -248,7 +248,7 @@ def _history(path: Path) -> list[dict]:
         ) from error
 
 
-def _in_float32(generator: keras.Model) -> keras.Model:
+def in_float32(generator: keras.Model) -> keras.Model:
     """A copy that computes in float32, its variables on one device and without an optimizer.
 
     Under mixed_float16 the converter fails; a copy is also free of the distribution strategy that

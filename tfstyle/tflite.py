@@ -1,0 +1,117 @@
+"""TFLite files: running them, what they say of themselves, what they consist of. No TensorFlow."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+import tfstyle
+
+# Of a file's metadata entries, the one that is written here.
+_ENTRY = "tfstyle"
+
+
+def runner(path: Path, threads: int) -> Callable:
+    """What runs a TFLite file: `runner(path, 2)(images)`, or `(images, style_weights)`.
+
+    It takes float32 [1, H, W, 3] and gives the same; its attribute `styles` is the number of
+    styles, 0 for one alone without weights, and `size` the (height, width) that alone it takes,
+    None for any.
+
+    Raises:
+        ValueError: where the file is no TFLite model.
+    """
+    from ai_edge_litert.interpreter import Interpreter
+
+    try:
+        interpreter = Interpreter(model_path=str(path), num_threads=threads)
+    except ValueError as error:
+        raise ValueError(f"{path}: not a TFLite model ({error})") from error
+    # The image has four dimensions and comes first, style weights have two.
+    inputs = sorted(interpreter.get_input_details(), key=lambda details: -len(details["shape"]))
+    (result,) = interpreter.get_output_details()
+    shape = None
+    size = inputs[0]["shape_signature"][1:3]
+
+    def run(batch, *weights):
+        nonlocal shape
+        if batch.shape != shape:
+            interpreter.resize_tensor_input(inputs[0]["index"], batch.shape)
+            interpreter.allocate_tensors()
+            shape = batch.shape
+        for details, value in zip(inputs, (batch, *weights), strict=True):
+            interpreter.set_tensor(details["index"], value)
+        interpreter.invoke()
+        return interpreter.get_tensor(result["index"])
+
+    run.size = tuple(map(int, size)) if min(size) > 0 else None
+    run.styles = int(inputs[1]["shape"][1]) if len(inputs) > 1 else 0
+    return run
+
+
+def read_metadata(path: str | os.PathLike) -> dict:
+    """What `with_metadata` put into a file; empty for a file without it.
+
+    Raises:
+        ValueError: where the file is no TFLite model.
+    """
+    schema, _ = _schema()
+    content = Path(path).read_bytes()
+    if content[4:8] != b"TFL3":
+        raise ValueError(f"{path}: not a TFLite model")
+    model = schema.Model.GetRootAs(content, 0)
+    for index in range(model.MetadataLength()):
+        entry = model.Metadata(index)
+        if entry.Name() == _ENTRY.encode():
+            return json.loads(model.Buffers(entry.Buffer()).DataAsNumpy().tobytes())
+    return {}
+
+
+def with_metadata(content: bytes, metadata: dict) -> bytes:
+    """A TFLite model with a further metadata entry "tfstyle" (JSON); an earlier one is replaced."""
+    schema, flatbuffer_utils = _schema()
+
+    model = flatbuffer_utils.convert_bytearray_to_object(content)
+    data = np.frombuffer(json.dumps(metadata, ensure_ascii=False).encode(), np.uint8)
+    for entry in model.metadata or []:
+        if entry.name == _ENTRY.encode():
+            model.buffers[entry.buffer].data = data
+            break
+    else:
+        model.buffers.append(schema.BufferT(data=data))
+        entry = schema.MetadataT(name=_ENTRY, buffer=len(model.buffers) - 1)
+        model.metadata = [*(model.metadata or []), entry]
+    model.description = f"{metadata['name']} ({metadata['variant']}), tfstyle {tfstyle.__version__}"
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+
+
+def operators(path: str | os.PathLike) -> list[str]:
+    """Names of the operations in a TFLite file, as in its schema's BuiltinOperator, sorted.
+
+    Raises:
+        ValueError: for operations that are not built in (Flex, custom), or unknown to the
+            ai-edge-litert that is installed.
+    """
+    schema, _ = _schema()
+    model = schema.Model.GetRootAs(Path(path).read_bytes(), 0)
+    names = {value: key for key, value in vars(schema.BuiltinOperator).items() if key.isupper()}
+    found = set()
+    for index in range(model.OperatorCodesLength()):
+        entry = model.OperatorCodes(index)
+        # Codes from 127 on stand in the newer field alone.
+        code = max(entry.BuiltinCode(), entry.DeprecatedBuiltinCode())
+        if code not in names or names[code] == "CUSTOM":
+            custom = (entry.CustomCode() or b"").decode(errors="replace")
+            raise ValueError(f"{path}: operation {custom or code} is not built in")
+        found.add(names[code])
+    return sorted(found)
+
+
+def _schema():
+    """(the schema's classes, what packs them): slow to import, and seldom needed."""
+    from ai_edge_litert import schema_py_generated
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    return schema_py_generated, flatbuffer_utils
