@@ -80,21 +80,23 @@ IN and OUT:
   a.jpg b.png -o DIR/   become DIR/a.jpg and DIR/b.png
   photos/ -o DIR/       all images in photos/ to the bottom, in the same sub-folders of DIR
   -                     standard input; -o - is standard output (PNG)
+  camera                a picture of the first camera, or of camera:1, ... (needs OpenCV)
 Folders are made where they are missing. An earlier output is replaced, an input never.
 
 Examples:
   tfstyle stylize photo.jpg
   tfstyle stylize photos/ -o painted/ --max_size 1024
   tfstyle stylize photo.jpg -o soft.jpg --strength 0.5 --preserve_color
-  tfstyle stylize photo.jpg --model saved_models/mine.int8.tflite --compare
+  tfstyle stylize photo.jpg --model saved_models/mine.dynamic.tflite --compare
   tfstyle stylize photo.jpg --model fusion --style swirls:2,mosaic:1
   curl -s https://example.org/photo.jpg | tfstyle stylize - | display
+  tfstyle stylize camera -o door.jpg --runtime tflite
 
 A file that cannot be stylized does not stop the others: all such files are named at the end, and
 the exit code is 2.""",
     )
     parser.add_argument(
-        "inputs", nargs="+", metavar="IN", help="image files, folders of images, or - for stdin"
+        "inputs", nargs="+", metavar="IN", help="image files, folders, - for stdin, or camera"
     )
     parser.add_argument("-o", "--output", metavar="OUT", help="file, folder, or - for stdout")
     parser.add_argument(
@@ -140,6 +142,14 @@ the exit code is 2.""",
         type=_number(int, 1),
         help="threads of a TFLite model (default: one for each core)",
     )
+    parser.add_argument(
+        "--runtime",
+        metavar="NAME",
+        type=_choice(_words("inference.Stylizer.load", "runtime")),
+        default=_default("inference.Stylizer.load", "runtime"),
+        help="tflite takes TFLite files alone, which need no TensorFlow; auto (the default) takes "
+        "what --model means",
+    )
     parser.add_argument("--json", action="store_true", help="print what was done as JSON")
     parser.set_defaults(function=_stylize)
 
@@ -174,7 +184,7 @@ def _stylize(args) -> int:
     from tfstyle import images, inference
 
     if jobs:
-        stylizer = inference.Stylizer.load(args.model, threads=args.threads)
+        stylizer = inference.Stylizer.load(args.model, threads=args.threads, runtime=args.runtime)
         stylizer.style_weights(args.style)  # a wrong one is told once, not of every image
     for folder in {target.parent for _, target in jobs if target}:
         folder.mkdir(parents=True, exist_ok=True)
@@ -183,7 +193,9 @@ def _stylize(args) -> int:
     for source, target in tqdm.tqdm(jobs, unit="image", disable=None if len(jobs) > 1 else True):
         start = time.perf_counter()
         try:
-            if source:
+            if isinstance(source, _Camera):
+                photo = source.read()
+            elif source:
                 photo = images.read(source)
             else:
                 photo = images.decode_bytes(sys.stdin.buffer.read(), name=_STDIN)
@@ -234,6 +246,26 @@ def _stylize(args) -> int:
     return 2 if errors else 0
 
 
+@dataclasses.dataclass(frozen=True)
+class _Camera:
+    """A camera among the inputs: `camera` or `camera:N`. A file of that name is ./camera."""
+
+    index: int
+
+    @classmethod
+    def named(cls, name: str) -> "_Camera | None":
+        match = re.fullmatch(r"camera(?::(\d+))?", name)
+        return cls(int(match[1] or 0)) if match else None
+
+    def __str__(self) -> str:
+        return f"camera:{self.index}"
+
+    def read(self):
+        from tfstyle import camera
+
+        return camera.capture(self.index)
+
+
 def _label(model: str) -> str:
     """What a model adds to the names of pictures: saved_models/mine/1 and mine.tflite give mine."""
     path = Path(model).resolve()
@@ -260,6 +292,10 @@ def _jobs(inputs: list[str], output: str | None, label: str) -> tuple[list, list
     for name in inputs:
         if name == "-":
             jobs.append((None, goal / "stdin.png" if into_folder else goal))
+            continue
+        if camera := _Camera.named(name):
+            target = Path(f"camera.{label}.jpg") if output is None else goal
+            jobs.append((camera, goal / "camera.jpg" if into_folder else target))
             continue
         try:
             files = images.list_images(name)
@@ -314,7 +350,7 @@ def _goal(inputs, folders, output: str | None) -> tuple[Path | None, bool]:
 
 
 def _refuse_clashes(jobs):
-    sources = {source.resolve() for source, _ in jobs if source}
+    sources = {source.resolve() for source, _ in jobs if isinstance(source, Path)}
     taken = {}
     for source, target in jobs:
         if target is None:

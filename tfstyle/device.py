@@ -20,6 +20,7 @@ import statistics
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -191,7 +192,7 @@ def _from_run(path: Path, run: Path) -> Source:
     # The average of the weights is what a pipeline exports, where it keeps one.
     part = "ema" if any(key.startswith("ema/") for key in shapes) else "generator"
     if "residual_blocks" in options:
-        kind, extra = "unet_generator", {"dropout": 0.0}
+        kind, extra = "unet_generator", {}
     else:
         # Of several styles, a gamma is a table of them.
         tables = {
@@ -282,23 +283,27 @@ def convert(
         converter.representative_dataset = lambda: iter(examples)
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     try:
-        with _silent():
+        with _silent(), warnings.catch_warnings():
+            # The converter itself uses what it warns of, to calibrate by names.
+            warnings.filterwarnings("ignore", r"\s*Warning: tf.lite.Interpreter is deprecated")
             content = converter.convert()
     except Exception as error:  # The converter's own class is not public.
         raise DeviceError(
             f"{source.name}: no {variant} TFLite model with built-in operations alone: {error}"
         ) from error
-    return tflite.with_metadata(content, _metadata(source, variant, size))
+    return tflite.with_metadata(
+        content, tflite.metadata(source.name, variant, source.card, source.styles, size)
+    )
 
 
-def _examples(source: Source, photos, size) -> list[list[np.ndarray]]:
-    """Inputs for calibration: each photo, the styles taken in turns."""
+def _examples(source: Source, photos, size) -> list[dict[str, np.ndarray]]:
+    """Inputs for calibration, by name: each photo, the styles taken in turns."""
     examples = []
     for index, photo in enumerate(photos):
-        example = [images.resize(photo, size)[np.newaxis].astype(np.float32)]
+        example = {"images": images.resize(photo, size)[np.newaxis].astype(np.float32)}
         if source.styles:
             count = len(source.styles)
-            example.append(np.eye(count, dtype=np.float32)[[index % count]])
+            example["style_weights"] = np.eye(count, dtype=np.float32)[[index % count]]
         examples.append(example)
     return examples
 
@@ -325,37 +330,6 @@ def _silent():
             raise
         finally:
             os.close(kept)
-
-
-def _metadata(source: Source, variant: str, size) -> dict:
-    import tensorflow as tf
-
-    image = {
-        "dtype": "float32",
-        "shape": [1, *(size or (None, None)), 3],
-        "layout": "NHWC",
-        "colors": "sRGB as stored in files",
-        "range": [0, 1],
-    }
-    takes = {"images": image}
-    if source.styles:
-        takes["style_weights"] = {
-            "dtype": "float32",
-            "shape": [1, len(source.styles)],
-            "range": [0, 1],
-            "sum": 1,
-        }
-    told = {key: source.card[key] for key in ("style", "licence", "version") if key in source.card}
-    return {
-        "name": source.name,
-        "variant": variant,
-        **told,
-        "styles": list(source.styles),
-        "inputs": takes,
-        "outputs": {"stylized": image},
-        "tfstyle": tfstyle.__version__,
-        "tensorflow": tf.__version__,
-    }
 
 
 def to_try(styles: int) -> list[np.ndarray | None]:
@@ -462,7 +436,7 @@ def export(
         else folder / (f"{base}.tflite" if variant == "float32" else f"{base}.{variant}.tflite")
         for variant in variants
     }
-    reference = _once(source)
+    expected = reference(source)
     found, refused, told = {}, {}, {}
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
@@ -474,7 +448,7 @@ def export(
                 calibrating = list(calibration)[:MAX_CALIBRATION_PHOTOS]
                 staged.write_bytes(convert(source, variant, size=size, calibration=calibrating))
                 progress(f"{variant}: measuring")
-                entry = _judged(variant, staged, source, reference, judged, size)
+                entry = _judged(variant, staged, source, expected, judged, size)
                 told[variant] = entry | {"file": targets[variant].name}
                 if entry["kept"]:
                     found[variant] = staged
@@ -509,8 +483,11 @@ def export(
                     path.rmdir()
 
 
-def _once(source: Source) -> Callable:
-    """`source.stylize` on the CPU, where TFLite runs too, of arrays; the last answers are kept."""
+def reference(source: Source) -> Callable:
+    """What `parity` compares with: `source.stylize` of arrays, on the CPU, where TFLite runs too.
+
+    It keeps its answers: each variant asks the same.
+    """
     import tensorflow as tf
 
     specs = [tf.TensorSpec([1, None, None, 3], tf.float32)]
@@ -519,20 +496,20 @@ def _once(source: Source) -> Callable:
     traced = tf.function(source.stylize, input_signature=specs)
     known = {}
 
-    def reference(*given):
+    def run(*given):
         key = tuple(hashlib.sha256(np.ascontiguousarray(each)).digest() for each in given)
         if key not in known:
             with tf.device("CPU"):
                 known[key] = traced(*map(tf.constant, given)).numpy()
         return known[key]
 
-    return reference
+    return run
 
 
-def _judged(variant: str, path: Path, source: Source, reference, photos, size) -> dict:
+def _judged(variant: str, path: Path, source: Source, expected, photos, size) -> dict:
     measure, bound = BOUNDS[variant]
     run = tflite.runner(path, os.cpu_count())
-    worst = parity(run, reference, photos, styles=len(source.styles))
+    worst = parity(run, expected, photos, styles=len(source.styles))
     content = path.read_bytes()
     return {
         "kept": worst[measure] <= bound,  # not so for NaN

@@ -3,7 +3,7 @@
     DIR/NAME/1/                 SavedModel in the layout of TensorFlow Serving; then 2/, 3/, ...
     DIR/NAME.tflite             float32
     DIR/NAME.float16.tflite     half the size, float32 in and out
-    DIR/NAME.int8.tflite        dynamic-range int8: a quarter of the size, float32 in and out
+    DIR/NAME.dynamic.tflite     dynamic-range int8: a quarter of the size, float32 in and out
     DIR/NAME.json               the model card
 
 The TFLite files hold the newest version. The layout of cards is described at `export`.
@@ -28,12 +28,13 @@ from ai_edge_litert.interpreter import Interpreter
 
 import tfstyle
 from tfstyle import images, samples
+from tfstyle.tflite import metadata, with_metadata
 
 # A served model shares its machine with other requests, so less than images.MAX_PIXELS.
 MAX_SERVED_PIXELS = 16_000_000
 
 # [0, 1] float32 -> [0, 1] float32 in all three; by the suffix that their files bear before .tflite.
-TFLITE_VARIANTS = ("float32", "float16", "int8")
+TFLITE_VARIANTS = ("float32", "float16", "dynamic")
 
 # (measure, largest difference from Keras allowed), outputs in [0, 1]. uint8 may be off by its
 # rounding on top of what float may be off.
@@ -42,7 +43,7 @@ BOUNDS = {
     "saved_model_uint8": ("max", 1e-3 + 0.5 / 255),
     "tflite_float32": ("max", 1e-3),
     "tflite_float16": ("max", 2 / 255),
-    "tflite_int8": ("mean", 6 / 255),
+    "tflite_dynamic": ("mean", 6 / 255),
 }
 # (height, width); one of them odd and not square.
 PARITY_SIZES = ((256, 256), (199, 301))
@@ -137,7 +138,9 @@ def export(
         tflite = {variant: staged / _tflite_name(name, variant) for variant in variants}
         stylize = _one_image(generator)
         for variant, path in tflite.items():
-            path.write_bytes(_tflite(name, module, stylize, variant))
+            content = _tflite(name, module, stylize, variant)
+            say = metadata(name, variant, {**told, "version": version}, styles)
+            path.write_bytes(with_metadata(content, say))
         parity = _parity(name, generator, photo, saved_model, tflite)
         head = {
             "name": name,

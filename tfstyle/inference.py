@@ -84,7 +84,7 @@ class Stylizer:
 
         Args:
             model: a name among `shipped_models` or of another model in the same places (its float32
-                TFLite file is taken where there is one, for the quickest start; NAME.int8 and
+                TFLite file is taken where there is one, for the quickest start; NAME.dynamic and
                 NAME.float16 are names too); a .tflite file; a .keras file; the folder of a
                 SavedModel, or of its versions, of which the highest is taken; a keras.Model.
             threads: of a TFLite model; all cores by default. TensorFlow has its own settings for
@@ -225,7 +225,7 @@ def shipped_models() -> list[dict]:
 
     Sought in saved_models/ of the current folder, of the checkout and of the installed package; of
     two with one name, the first. To each card is added "paths", of what there is, as strings:
-    {"card", "tflite", "tflite_float16", "tflite_int8", "saved_model" (its newest version)}.
+    {"card", "tflite", "tflite_float16", "tflite_dynamic", "saved_model" (its newest version)}.
     """
     cards = {}
     for shelf in _shelves():
@@ -326,7 +326,7 @@ def _paths(shelf: Path, name: str) -> dict[str, str]:
         "card": shelf / f"{name}.json",
         "tflite": shelf / f"{name}.tflite",
         "tflite_float16": shelf / f"{name}.float16.tflite",
-        "tflite_int8": shelf / f"{name}.int8.tflite",
+        "tflite_dynamic": shelf / f"{name}.dynamic.tflite",
         "saved_model": _newest(shelf / name),
     }
     return {key: str(path) for key, path in paths.items() if path and path.exists()}

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +51,44 @@ def runner(path: Path, threads: int) -> Callable:
     return run
 
 
+def metadata(
+    name: str,
+    variant: str,
+    card: Mapping,
+    styles: Sequence[str] = (),
+    size: tuple[int, int] | None = None,
+) -> dict:
+    """What a file of a generator shall say of itself.
+
+    Args:
+        name: of the model.
+        variant: how its numbers are stored.
+        card: of the model; style, licence and version are taken from it, where it has them.
+        styles: names, in order, of a model of several.
+        size: (height, width) that alone it takes; None for any.
+    """
+    image = {
+        "dtype": "float32",
+        "shape": [1, *(size or (None, None)), 3],
+        "layout": "NHWC",
+        "colors": "sRGB as stored in files",
+        "range": [0, 1],
+    }
+    inputs = {"images": image}
+    if styles:
+        shape = [1, len(styles)]
+        inputs["style_weights"] = {"dtype": "float32", "shape": shape, "range": [0, 1], "sum": 1}
+    return {
+        "name": name,
+        "variant": variant,
+        **{key: card[key] for key in ("style", "licence", "version") if key in card},
+        "styles": list(styles),
+        "inputs": inputs,
+        "outputs": {"stylized": image},
+        "tfstyle": tfstyle.__version__,
+    }
+
+
 def read_metadata(path: str | os.PathLike) -> dict:
     """What `with_metadata` put into a file; empty for a file without it.
 
@@ -69,12 +107,12 @@ def read_metadata(path: str | os.PathLike) -> dict:
     return {}
 
 
-def with_metadata(content: bytes, metadata: dict) -> bytes:
+def with_metadata(content: bytes, told: Mapping) -> bytes:
     """A TFLite model with a further metadata entry "tfstyle" (JSON); an earlier one is replaced."""
     schema, flatbuffer_utils = _schema()
 
     model = flatbuffer_utils.convert_bytearray_to_object(content)
-    data = np.frombuffer(json.dumps(metadata, ensure_ascii=False).encode(), np.uint8)
+    data = np.frombuffer(json.dumps(told, ensure_ascii=False).encode(), np.uint8)
     for entry in model.metadata or []:
         if entry.name == _ENTRY.encode():
             model.buffers[entry.buffer].data = data
@@ -83,7 +121,7 @@ def with_metadata(content: bytes, metadata: dict) -> bytes:
         model.buffers.append(schema.BufferT(data=data))
         entry = schema.MetadataT(name=_ENTRY, buffer=len(model.buffers) - 1)
         model.metadata = [*(model.metadata or []), entry]
-    model.description = f"{metadata['name']} ({metadata['variant']}), tfstyle {tfstyle.__version__}"
+    model.description = f"{told['name']} ({told['variant']}), tfstyle {tfstyle.__version__}"
     return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 
