@@ -1,6 +1,7 @@
 """The page: what `build` writes, what the server answers, and, in a browser, what it paints."""
 
 import base64
+import contextlib
 import hashlib
 import http.client
 import json
@@ -55,14 +56,24 @@ def page(shelf, tmp_path_factory):
     return build(tmp_path_factory.mktemp("page") / "site", models)
 
 
-@pytest.fixture(scope="module")
-def server(page):
+@contextlib.contextmanager
+def serving(page, without=()):
     with Server(page) as server:
+        for name in without:
+            del server.files[f"/{name}"]
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture(scope="module")
+def server(page):
+    with serving(page) as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 def get(server, path, method="GET", **headers):
@@ -533,16 +544,12 @@ def test_it_fits_the_screen(browser, server, cat, width):
 def test_without_isolating_headers_it_paints_on_one_thread(browser, page, cat, fusion, monkeypatch):
     for name in [name for name in HEADERS if name.startswith("Cross-Origin")]:
         monkeypatch.delitem(HEADERS, name)
-    with Server(page) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
+    with serving(page) as server:
         tab = Tab(browser, server.url).ready()
         tab.paint(cat)
         assert tab.page.evaluate("document.documentElement.dataset.threads") == "false"
         assert np.abs(tab.canvas() - of_keras(fusion, cat, [1, 0, 0])).max() <= 2
         tab.page.close()
-        server.shutdown()
-        thread.join()
 
 
 @pytest.mark.slow
@@ -554,16 +561,11 @@ def test_without_isolating_headers_it_paints_on_one_thread(browser, page, cat, f
     ],
 )
 def test_what_is_missing_on_the_server_is_named(browser, page, missing, told):
-    with Server(page) as server:
-        del server.files[f"/{missing}"]
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
+    with serving(page, without=[missing]) as server:
         tab = Tab(browser, server.url)
         tab.wait("!document.getElementById('error').hidden")
         assert told in tab.error()
         tab.page.close()
-        server.shutdown()
-        thread.join()
 
 
 @pytest.mark.slow

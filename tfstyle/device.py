@@ -111,6 +111,13 @@ def read(model: str | os.PathLike) -> Source:
             f"{path}: is a TFLite file already. Give what it was made of: a .keras file, a run's "
             "folder or a SavedModel"
         )
+    try:
+        import tensorflow  # noqa: F401
+    except ModuleNotFoundError:
+        raise DeviceError(
+            f"{model}: to convert it TensorFlow is needed, which is not installed. Convert it "
+            "where it is, with `tfstyle export`, and bring the .tflite files"
+        ) from None
     if path.suffix == ".keras":
         if not path.is_file():
             raise DeviceError(f"{path}: no such file")

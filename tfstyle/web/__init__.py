@@ -138,15 +138,7 @@ def _files(model, shelf: Path, sizes, variant: str, progress) -> list[Path]:
                 "made of, or make one: tfstyle export MODEL --tflite float32 --size 384x512"
             )
         return [Path(shutil.copy(path, shelf))]
-    try:
-        source = device.read(model)
-    except ModuleNotFoundError as error:
-        if error.name not in ("tensorflow", "keras"):
-            raise
-        raise WebError(
-            f"{model}: to convert it {error.name} is needed, which is not installed. Give TFLite "
-            "files of fixed sizes, which `tfstyle export --size` makes"
-        ) from None
+    source = device.read(model)
     found = []
     for size in sizes:
         report = device.export(
