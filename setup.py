@@ -35,6 +35,7 @@ setup(
     package_dir={"tfstyle.saved_models": "saved_models"},
     package_data={
         "tfstyle": ["assets/*.npz", "assets/photos/*.jpg"],
+        "tfstyle.web": ["static/*", "static/litert/*"],
         "tfstyle.saved_models": [
             pattern for name in SHIPPED_MODELS for pattern in (f"{name}.*", f"{name}/**/*")
         ],
@@ -59,12 +60,14 @@ setup(
         "gpu": [f"tensorflow[and-cuda]{TENSORFLOW}"],
         "video": [VIDEO],
         "clahe": [CLAHE],
+        "camera": [CLAHE],
         "explain": EXPLAIN,
         "test": [
             "pytest>=8,<10",
             "hypothesis>=6,<7",
             "ruff>=0.12,<1",
             "saliency>=0.2.1,<0.3",  # what integrated gradients are tested against
+            "playwright>=1.50,<2",  # drives an installed Chromium through the page of tfstyle.web
             VIDEO,
             CLAHE,
             *EXPLAIN,

@@ -12,12 +12,14 @@ ROOT = Path(__file__).parent.parent
 # Who may import whom: a module may import those of the rows above its own, and nothing else of the
 # project. A package counts as one module. What no row names is not allowed to exist.
 ROWS = (
-    ("images", "color", "losses", "networks", "lbfgs", "machine", "image_pool", "records", "tiles"),
-    ("features", "data", "samples"),
+    ("images", "color", "losses", "networks", "lbfgs", "machine", "image_pool", "records", "tiles")
+    + ("tflite",),
+    ("features", "data", "samples", "camera"),
     ("steps", "objective", "metrics", "advice", "datasets", "paintings"),
     ("gatys",),
     ("training", "export", "inference"),
-    ("explain", "video", "serving"),
+    ("device",),
+    ("explain", "video", "serving", "web"),
     ("cli",),
     ("pipelines",),
 )
@@ -27,7 +29,11 @@ ROW = {module: row for row, modules in enumerate(ROWS) for module in modules}
 DISTRIBUTIONS = {"absl": "absl-py", "PIL": "pillow", "cv2": "opencv-python-headless"}
 
 # What a module asks for by itself, with an error that names the extra.
-OPTIONAL = {"tfstyle.video": {"av"}, "tfstyle.networks.clahe": {"opencv-python-headless"}}
+OPTIONAL = {
+    "tfstyle.video": {"av"},
+    "tfstyle.networks.clahe": {"opencv-python-headless"},
+    "tfstyle.camera": {"opencv-python-headless"},
+}
 # All of tfstyle.explain asks for the extra of that name.
 EXPLAIN = {"scipy", "matplotlib", "jinja2"}
 

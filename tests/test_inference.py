@@ -81,7 +81,7 @@ def test_all_runtimes_give_what_keras_gives(kind, exported, generator, photo, tm
         np.testing.assert_allclose(stylized, expected(generator, image), atol=1e-3)
 
 
-@pytest.mark.parametrize("variant, bound", [("float16", 2 / 255), ("int8", 6 / 255)])
+@pytest.mark.parametrize("variant, bound", [("float16", 2 / 255), ("dynamic", 6 / 255)])
 def test_smaller_variants_come_close(exported, generator, photo, variant, bound):
     stylized = Stylizer.load(exported.tflite[variant])(photo)
     assert np.abs(stylized - expected(generator, photo)).mean() <= bound
@@ -205,7 +205,7 @@ def test_name_is_found_in_the_current_folder(home, generator, photo):
 
 def test_variant_is_a_name_too(home, exported, photo):
     np.testing.assert_array_equal(
-        Stylizer.load("tiny.int8")(photo), Stylizer.load(exported.tflite["int8"])(photo)
+        Stylizer.load("tiny.dynamic")(photo), Stylizer.load(exported.tflite["dynamic"])(photo)
     )
 
 
@@ -324,7 +324,7 @@ def test_shipped_models_are_the_cards_in_order_with_their_paths(home):
         "card": str(folder / "tiny.json"),
         "tflite": str(folder / "tiny.tflite"),
         "tflite_float16": str(folder / "tiny.float16.tflite"),
-        "tflite_int8": str(folder / "tiny.int8.tflite"),
+        "tflite_dynamic": str(folder / "tiny.dynamic.tflite"),
         "saved_model": str(folder / "tiny" / "1"),
     }
     assert cards[2]["paths"] == {"card": str(installed / "zebra.json")}

@@ -60,6 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _add_models(commands)
     _add_records(commands)
     _add_dataset(commands)
+    _add_export(commands)
+    _add_web(commands)
     args = parser.parse_args(arguments)
     # Names of files need not be text, and must not end a run when they are printed.
     sys.stdout.reconfigure(errors="backslashreplace")
@@ -78,21 +80,23 @@ IN and OUT:
   a.jpg b.png -o DIR/   become DIR/a.jpg and DIR/b.png
   photos/ -o DIR/       all images in photos/ to the bottom, in the same sub-folders of DIR
   -                     standard input; -o - is standard output (PNG)
+  camera                a picture of the first camera, or of camera:1, ... (needs OpenCV)
 Folders are made where they are missing. An earlier output is replaced, an input never.
 
 Examples:
   tfstyle stylize photo.jpg
   tfstyle stylize photos/ -o painted/ --max_size 1024
   tfstyle stylize photo.jpg -o soft.jpg --strength 0.5 --preserve_color
-  tfstyle stylize photo.jpg --model saved_models/mine.int8.tflite --compare
+  tfstyle stylize photo.jpg --model saved_models/mine.dynamic.tflite --compare
   tfstyle stylize photo.jpg --model fusion --style swirls:2,mosaic:1
   curl -s https://example.org/photo.jpg | tfstyle stylize - | display
+  tfstyle stylize camera -o door.jpg --runtime tflite
 
 A file that cannot be stylized does not stop the others: all such files are named at the end, and
 the exit code is 2.""",
     )
     parser.add_argument(
-        "inputs", nargs="+", metavar="IN", help="image files, folders of images, or - for stdin"
+        "inputs", nargs="+", metavar="IN", help="image files, folders, - for stdin, or camera"
     )
     parser.add_argument("-o", "--output", metavar="OUT", help="file, folder, or - for stdout")
     parser.add_argument(
@@ -138,6 +142,14 @@ the exit code is 2.""",
         type=_number(int, 1),
         help="threads of a TFLite model (default: one for each core)",
     )
+    parser.add_argument(
+        "--runtime",
+        metavar="NAME",
+        type=_choice(_words("inference.Stylizer.load", "runtime")),
+        default=_default("inference.Stylizer.load", "runtime"),
+        help="tflite takes TFLite files alone, which need no TensorFlow; auto (the default) takes "
+        "what --model means",
+    )
     parser.add_argument("--json", action="store_true", help="print what was done as JSON")
     parser.set_defaults(function=_stylize)
 
@@ -172,7 +184,7 @@ def _stylize(args) -> int:
     from tfstyle import images, inference
 
     if jobs:
-        stylizer = inference.Stylizer.load(args.model, threads=args.threads)
+        stylizer = inference.Stylizer.load(args.model, threads=args.threads, runtime=args.runtime)
         stylizer.style_weights(args.style)  # a wrong one is told once, not of every image
     for folder in {target.parent for _, target in jobs if target}:
         folder.mkdir(parents=True, exist_ok=True)
@@ -184,7 +196,9 @@ def _stylize(args) -> int:
         # Of an image so large that it is worked on in parts.
         parts = tqdm.tqdm(unit="tile", leave=False, disable=None, delay=1)
         try:
-            if source:
+            if isinstance(source, _Camera):
+                photo = source.read()
+            elif source:
                 photo = images.read(source)
             else:
                 photo = images.decode_bytes(sys.stdin.buffer.read(), name=_STDIN)
@@ -243,6 +257,26 @@ def _show(bar, done: int, total: int):
     bar.update(done - bar.n)
 
 
+@dataclasses.dataclass(frozen=True)
+class _Camera:
+    """A camera among the inputs: `camera` or `camera:N`. A file of that name is ./camera."""
+
+    index: int
+
+    @classmethod
+    def named(cls, name: str) -> "_Camera | None":
+        match = re.fullmatch(r"camera(?::(\d+))?", name)
+        return cls(int(match[1] or 0)) if match else None
+
+    def __str__(self) -> str:
+        return f"camera:{self.index}"
+
+    def read(self):
+        from tfstyle import camera
+
+        return camera.capture(self.index)
+
+
 def _label(model: str) -> str:
     """What a model adds to the names of pictures: saved_models/mine/1 and mine.tflite give mine."""
     path = Path(model).resolve()
@@ -269,6 +303,10 @@ def _jobs(inputs: list[str], output: str | None, label: str) -> tuple[list, list
     for name in inputs:
         if name == "-":
             jobs.append((None, goal / "stdin.png" if into_folder else goal))
+            continue
+        if camera := _Camera.named(name):
+            target = Path(f"camera.{label}.jpg") if output is None else goal
+            jobs.append((camera, goal / "camera.jpg" if into_folder else target))
             continue
         try:
             files = images.list_images(name)
@@ -323,7 +361,7 @@ def _goal(inputs, folders, output: str | None) -> tuple[Path | None, bool]:
 
 
 def _refuse_clashes(jobs):
-    sources = {source.resolve() for source, _ in jobs if source}
+    sources = {source.resolve() for source, _ in jobs if isinstance(source, Path)}
     taken = {}
     for source, target in jobs:
         if target is None:
@@ -1258,6 +1296,210 @@ def _dataset(args) -> int:
     print(f"{folder}: {', '.join(told)}")
     where = f" (with TFDS_DATA_DIR={args.data_dir})" if args.data_dir else ""
     print(f"Train on it as tfds:{args.name}:content and tfds:{args.name}:style{where}")
+    return 0
+
+
+def _add_export(commands):
+    variants = ast.literal_eval(_constant("device", "VARIANTS"))
+    parser = commands.add_parser(
+        "export",
+        help="make TFLite files for phones, boards and browsers",
+        usage="tfstyle export MODEL --tflite VARIANT[,...] -o OUT [flags]",
+        description="Makes TFLite files of a model, measures each, and keeps those that agree with "
+        "it.",
+        epilog="""\
+Variants:
+  float32   as trained
+  float16   half the size, as accurate
+  dynamic   a quarter of the size and quicker: int8 weights, activations quantised as they come
+  int8      both in int8, with ranges seen on --calibration photos
+
+All take and give float32 in [0, 1], have the signature serving_default (images, and style_weights
+where there are several styles, to stylized), use built-in operations alone, and say inside what
+they are. Beside them lies NAME.tflite.json: sizes, time at 1 and 2 threads, difference from the
+model. A variant that differs too much is not written, and the exit code is 1.
+
+Examples:
+  tfstyle export starry_night --tflite float32,dynamic -o device/
+  tfstyle export starry_night --tflite float32 --size 384x512 -o device/
+  tfstyle export model.keras --tflite int8 --calibration photos/ -o model.int8.tflite""",
+    )
+    parser.add_argument(
+        "model",
+        metavar="MODEL",
+        help="a .keras file, a run's folder (runs/NAME or runs/NAME/best), the folder of a "
+        "SavedModel, or a name that `tfstyle models` lists",
+    )
+    parser.add_argument(
+        "--tflite",
+        metavar="VARIANT,...",
+        required=True,
+        type=_several(_choice(variants)),
+        help=", ".join(variants),
+    )
+    parser.add_argument(
+        "-o", "--output", metavar="OUT", required=True, help="a folder, or one .tflite file"
+    )
+    parser.add_argument(
+        "--size",
+        metavar="HxW|any",
+        type=lambda text: None if text == "any" else _size(text),
+        help="height and width in pixels that alone the files take, as LiteRT.js wants it "
+        "(default any)",
+    )
+    parser.add_argument(
+        "--calibration", metavar="DIR", help="photos (folder or file) that int8 sees its ranges on"
+    )
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    parser.set_defaults(function=_export)
+
+
+def _several(kind: Callable) -> Callable:
+    """A type for argparse: words of a kind, separated by commas."""
+    return lambda text: [kind(part.strip()) for part in text.split(",")]
+
+
+def _size(text: str) -> tuple[int, int]:
+    """A type for argparse: HxW -> (height, width)."""
+    match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
+    if not match or not int(match[1]) or not int(match[2]):
+        raise argparse.ArgumentTypeError(f"{text}: give height and width, such as 384x512")
+    return int(match[1]), int(match[2])
+
+
+def _export(args) -> int:
+    from tfstyle import device, images
+
+    if ("int8" in args.tflite) != bool(args.calibration):
+        raise ValueError(
+            "int8 needs --calibration, a folder of photos to see its ranges on"
+            if "int8" in args.tflite
+            else "--calibration is for int8 alone: leave it out, or add int8 to --tflite"
+        )
+    photos = []
+    if args.calibration:
+        found = images.list_images(args.calibration)[: device.MAX_CALIBRATION_PHOTOS]
+        photos = [images.fit(images.read(path), 512) for path in found]
+        if not photos:
+            raise ValueError(f"--calibration {args.calibration}: no images in it")
+    report = device.export(
+        device.read(args.model),
+        args.tflite,
+        args.output,
+        size=args.size,
+        calibration=photos,
+        progress=lambda text: _complain("tfstyle", text),
+    )
+    if args.json:
+        print(json.dumps(report.content, indent=2))
+    else:
+        _print_table(
+            ["variant", "size", "1 thread", "2 threads", "max/255", "mean/255", "bound", "file"],
+            [_export_row(*item) for item in report.content["variants"].items()],
+        )
+        height, width = report.content["timed_size"]
+        print(f"Times at {height}x{width} on {report.content['machine']}")
+        if report.path:
+            print(f"Report {report.path}")
+    for sentence in report.refused.values():
+        _complain("tfstyle", sentence, "refused: ")
+    return 1 if report.refused else 0
+
+
+def _export_row(variant: str, entry: dict) -> list[str]:
+    parity = entry["parity"]
+    return [
+        variant,
+        f"{entry['bytes'] / 1e6:.2f} MB",
+        *(f"{entry['milliseconds'][threads]:.1f} ms" for threads in ("1", "2")),
+        *(f"{255 * parity[measure]:.3f}" for measure in ("max", "mean")),
+        f"{parity['measure']} {255 * parity['bound']:.2f}",
+        entry["file"] if entry["kept"] else "refused",
+    ]
+
+
+def _add_web(commands):
+    parser = commands.add_parser(
+        "web",
+        help="serve a page that paints photos in the browser",
+        description="Serves a page in which the browser itself paints photos: they never leave it.",
+        epilog="""\
+With -o the page is written into a folder and not served: any web server can serve it. Threads,
+which make it about twice as fast, need two headers from it (docs/device.md), the camera https://.
+
+A MODEL is converted to fixed sizes first, which needs TensorFlow; .tflite files of fixed sizes,
+which `tfstyle export --size` makes, are taken as they are.
+
+Examples:
+  tfstyle web
+  tfstyle web --model starry_night --sizes 768x1024,1024x768 --port 8080
+  tfstyle web --model mine.384x512.tflite --model mine.512x384.tflite
+  tfstyle web -o site/""",
+    )
+    parser.add_argument(
+        "--model",
+        metavar="MODEL",
+        action="append",
+        help=f"as `tfstyle export` takes it, or a .tflite file of a fixed size; several may be "
+        f"given (default {_MODEL})",
+    )
+    sizes = ast.literal_eval(_constant("web", "SIZES"))
+    parser.add_argument(
+        "--sizes",
+        metavar="HxW,...",
+        type=_several(_size),
+        default=list(sizes),
+        help="heights and widths that are painted; the page takes the one nearest to the photo's "
+        f"shape (default {','.join(f'{height}x{width}' for height, width in sizes)})",
+    )
+    variant = _default("web.build", "variant")
+    parser.add_argument(
+        "--variant",
+        metavar="VARIANT",
+        type=_choice(["float32", "float16", "dynamic"]),
+        default=variant,
+        help=f"float32, float16 or dynamic, of what is converted (default {variant})",
+    )
+    host, port = _default("web.serve", "host"), _default("web.serve", "port")
+    parser.add_argument(
+        "--host",
+        metavar="ADDRESS",
+        default=host,
+        help=f"to listen on; 0.0.0.0 lets other machines in (default {host})",
+    )
+    parser.add_argument(
+        "--port",
+        metavar="N",
+        type=_number(int, 0, 65535),
+        default=port,
+        help=f"0 for any that is free (default {port})",
+    )
+    parser.add_argument("-o", "--output", metavar="DIR", help="write the page here, and stop")
+    parser.set_defaults(function=_web)
+
+
+def _web(args) -> int:
+    from tfstyle import web
+
+    options = {
+        "sizes": args.sizes,
+        "variant": args.variant,
+        "progress": lambda text: _complain("tfstyle", text),
+    }
+    models = args.model or [_MODEL]
+    if args.output:
+        print(f"Page {web.build(args.output, models, **options)}")
+        return 0
+    # SIGTERM ends it as Ctrl-C does, so that the temporary folder goes.
+    with contextlib.suppress(ValueError):  # not in the main thread
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    web.serve(
+        models,
+        host=args.host,
+        port=args.port,
+        announce=lambda url: print(f"Open {url} (Ctrl-C ends)", flush=True),
+        **options,
+    )
     return 0
 
 

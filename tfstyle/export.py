@@ -3,7 +3,7 @@
     DIR/NAME/1/                 SavedModel in the layout of TensorFlow Serving; then 2/, 3/, ...
     DIR/NAME.tflite             float32
     DIR/NAME.float16.tflite     half the size, float32 in and out
-    DIR/NAME.int8.tflite        dynamic-range int8: a quarter of the size, float32 in and out
+    DIR/NAME.dynamic.tflite     dynamic-range int8: a quarter of the size, float32 in and out
     DIR/NAME.json               the model card
 
 The TFLite files hold the newest version. The layout of cards is described at `export`.
@@ -29,12 +29,13 @@ from ai_edge_litert.interpreter import Interpreter
 import tfstyle
 from tfstyle import images, samples
 from tfstyle.networks import layers, statistics
+from tfstyle.tflite import metadata, with_metadata
 
 # A served model shares its machine with other requests, so less than images.MAX_PIXELS.
 MAX_SERVED_PIXELS = 16_000_000
 
 # [0, 1] float32 -> [0, 1] float32 in all three; by the suffix that their files bear before .tflite.
-TFLITE_VARIANTS = ("float32", "float16", "int8")
+TFLITE_VARIANTS = ("float32", "float16", "dynamic")
 
 # (measure, largest difference from Keras allowed), outputs in [0, 1]. uint8 may be off by its
 # rounding on top of what float may be off.
@@ -43,7 +44,7 @@ BOUNDS = {
     "saved_model_uint8": ("max", 1e-3 + 0.5 / 255),
     "tflite_float32": ("max", 1e-3),
     "tflite_float16": ("max", 2 / 255),
-    "tflite_int8": ("mean", 6 / 255),
+    "tflite_dynamic": ("mean", 6 / 255),
 }
 # (height, width); one of them odd and not square.
 PARITY_SIZES = ((256, 256), (199, 301))
@@ -129,7 +130,7 @@ def export(
     if photo is None:
         photo = images.read(samples.photo_paths()[0])
 
-    generator = _in_float32(generator)
+    generator = in_float32(generator)
     module, signatures = _servable(generator)
     directory.mkdir(parents=True, exist_ok=True)
     # The staging folder is no version to TensorFlow Serving: it watches DIR/NAME for integers.
@@ -145,7 +146,9 @@ def export(
         for variant, path in tflite.items():
             # In float16, LiteRT goes wrong where there are two inputs; see above.
             functions = whole if variant == "float16" else whole | parts
-            path.write_bytes(_tflite(name, module, functions, variant))
+            content = _tflite(name, module, functions, variant)
+            say = metadata(name, variant, {**told, "version": version}, styles)
+            path.write_bytes(with_metadata(content, say))
         parity = _parity(name, generator, photo, saved_model, tflite)
         head = {
             "name": name,
@@ -257,7 +260,7 @@ def _history(path: Path) -> list[dict]:
         ) from error
 
 
-def _in_float32(generator: keras.Model) -> keras.Model:
+def in_float32(generator: keras.Model) -> keras.Model:
     """A copy that computes in float32, its variables on one device and without an optimizer.
 
     Under mixed_float16 the converter fails; a copy is also free of the distribution strategy that

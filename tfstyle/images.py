@@ -269,9 +269,17 @@ def _to_srgb(image: Image.Image, data: bytes, name: str, background: float) -> n
         # Byte 24 is the bit depth. Pillow cuts 16-bit colour to 8 bits, and misses the
         # transparent colour of 2- and 4-bit grey.
         if image.format == "PNG" and data[24] in (2, 4, 16):
-            import tensorflow as tf
-
-            return _decode_png(tf.constant(data), background).numpy()
+            try:
+                import tensorflow as tf
+            except ModuleNotFoundError:
+                # On a device 8 bits do; what Pillow gets wrong is refused.
+                if data[24] != 16 and data[25] == 0 and "transparency" in image.info:
+                    raise ImageError(
+                        f"{name}: grey of {data[24]} bits with a transparent colour needs "
+                        "TensorFlow, which is not installed. Save it with 8 bits."
+                    ) from None
+            else:
+                return _decode_png(tf.constant(data), background).numpy()
         if deep:
             grey = np.asarray(image).astype(np.float32) / np.float32(65535)
             return np.repeat(grey[..., None], 3, axis=-1)

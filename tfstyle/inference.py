@@ -4,16 +4,16 @@ TensorFlow is imported only for the artifacts that need it: a TFLite model start
 second and runs where TensorFlow is not installed.
 """
 
-import functools
 import json
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
-from tfstyle import color, images, machine, tiles
+from tfstyle import color, images, machine, tflite, tiles
 from tfstyle.machine import TooLargeError
 
 # Peak memory of a call in bytes per pixel of the image, where no card tells: what the largest
@@ -55,7 +55,10 @@ class Stylizer:
 
     Attributes:
         styles: names of the styles that the model has, in order, as its card says; "0", "1", ...
-            where no card does; () for a model of a single style.
+            where neither card nor file does; () for a model of a single style.
+        size: (height, width) that alone the model takes; None for any. Other images are shrunk or
+            enlarged until they fit into it, mirrored at their right and lower edge where they do
+            not fill it, and the result is brought back to their size.
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class Stylizer:
         bytes_per_pixel: int = BYTES_PER_PIXEL,
         keeps_memory: bool = False,
         styles: Sequence[str] = (),
+        size: tuple[int, int] | None = None,
         tile_margin: int = _TILE_MARGIN,
     ):
         """Most callers want `Stylizer.load`.
@@ -76,50 +80,70 @@ class Stylizer:
                 its last argument.
             bytes_per_pixel: memory that `run` takes.
             keeps_memory: whether `run` keeps it until the next call, and uses it again then.
-            styles: see above.
+            styles, size: see above.
             tile_margin: how far around a tile the model looks, in pixels.
         """
         self._tile_margin = tile_margin
         self.styles = tuple(styles)
+        self.size = size
         self._run = run
         self._bytes_per_pixel = bytes_per_pixel
         self._keeps_memory = keeps_memory
         self._kept = 0
 
     @classmethod
-    def load(cls, model, *, threads: int | None = None) -> "Stylizer":
+    def load(
+        cls,
+        model,
+        *,
+        threads: int | None = None,
+        runtime: Literal["auto", "tflite"] = "auto",
+    ) -> "Stylizer":
         """Loads a model.
 
         Args:
             model: a name among `shipped_models` or of another model in the same places (its float32
-                TFLite file is taken where there is one, for the quickest start; NAME.int8 and
+                TFLite file is taken where there is one, for the quickest start; NAME.dynamic and
                 NAME.float16 are names too); a .tflite file; a .keras file; the folder of a
                 SavedModel, or of its versions, of which the highest is taken; a keras.Model.
             threads: of a TFLite model; all cores by default. TensorFlow has its own settings for
                 this (tf.config.threading).
+            runtime: "tflite" takes TFLite files alone, which need no TensorFlow; of a SavedModel's
+                folder the float32 TFLite file beside it. "auto" takes what there is.
 
         Raises:
             ModelNotFoundError: no such name or file.
-            ValueError: a file that is no model, or `threads` for a model that is not TFLite.
+            ValueError: a file that is no model, `threads` or `runtime` "tflite" for a model that is
+                not TFLite, or a model that needs TensorFlow where it is not installed.
         """
-        if not isinstance(model, (str, os.PathLike)):
+        if runtime == "tflite":
+            model = _find_tflite(model)
+        elif not isinstance(model, (str, os.PathLike)):
             run = _keras_run(model)
             return cls(run, styles=_style_names({}, run))
         path = _find(model)
         if path.suffix == ".tflite":
-            run = _tflite_run(path, threads or os.cpu_count())
+            run = tflite.runner(path, threads or os.cpu_count())
         elif threads:
             raise ValueError(f"threads {threads}: only for TFLite models, and {path} is none")
-        elif path.suffix == ".keras":
-            run = _keras_run(read_keras(path))
         else:
-            run = _saved_model_run(path)
-        card = _card(path)
+            try:
+                keras = path.suffix == ".keras"
+                run = _keras_run(read_keras(path)) if keras else _saved_model_run(path)
+            except ModuleNotFoundError as error:
+                if error.name not in ("tensorflow", "keras"):
+                    raise
+                raise ValueError(
+                    f"{path}: needs {error.name}, which is not installed. Give a .tflite file "
+                    "(`tfstyle export` makes one), or pip install tfstyle with what it needs"
+                ) from None
+        card = read_card(path)
         return cls(
             run,
             _whole_number(card, "memory_bytes_per_pixel", BYTES_PER_PIXEL),
             keeps_memory=path.suffix == ".tflite",
-            styles=_style_names(card, run),
+            styles=_style_names(card or _own_card(path), run),
+            size=getattr(run, "size", None),
             tile_margin=_whole_number(card, "tile_margin", _TILE_MARGIN),
         )
 
@@ -172,7 +196,11 @@ class Stylizer:
             stylized = self._in_tiles(image, more, progress)
         else:
             self._check_memory(*image.shape[:2], self._bytes_per_pixel)
-            stylized = np.clip(self._run(image[np.newaxis], *more)[0], 0, 1)
+            given = _fitted(image, self.size) if self.size else image
+            stylized = np.clip(self._run(given[np.newaxis], *more)[0], 0, 1)
+            if self.size:
+                height, width = _fitting(image.shape[:2], self.size)
+                stylized = images.resize(stylized[:height, :width], image.shape[:2])
             if self._keeps_memory:
                 self._kept = image.shape[0] * image.shape[1] * self._bytes_per_pixel
         if preserve_color:
@@ -271,7 +299,7 @@ def shipped_models() -> list[dict]:
 
     Sought in saved_models/ of the current folder, of the checkout and of the installed package; of
     two with one name, the first. To each card is added "paths", of what there is, as strings:
-    {"card", "tflite", "tflite_float16", "tflite_int8", "saved_model" (its newest version)}.
+    {"card", "tflite", "tflite_float16", "tflite_dynamic", "saved_model" (its newest version)}.
     """
     cards = {}
     for shelf in _shelves():
@@ -346,6 +374,19 @@ def _checked(image: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(image, np.float32)
 
 
+def _fitting(sides: tuple[int, int], into: tuple[int, int]) -> tuple[int, int]:
+    """The largest (height, width) of the aspect of `sides` in `into`."""
+    scale = min(into[0] / sides[0], into[1] / sides[1])
+    return max(1, round(sides[0] * scale)), max(1, round(sides[1] * scale))
+
+
+def _fitted(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """`image` as large as fits into `size`, mirrored where it does not fill it."""
+    height, width = _fitting(image.shape[:2], size)
+    image = images.resize(image, (height, width))
+    return np.pad(image, ((0, size[0] - height), (0, size[1] - width), (0, 0)), mode="reflect")
+
+
 def _shelves() -> list[Path]:
     """The folders where a model is found by its name, those that there are, in order."""
     package = Path(__file__).resolve().parent
@@ -359,7 +400,7 @@ def _paths(shelf: Path, name: str) -> dict[str, str]:
         "card": shelf / f"{name}.json",
         "tflite": shelf / f"{name}.tflite",
         "tflite_float16": shelf / f"{name}.float16.tflite",
-        "tflite_int8": shelf / f"{name}.int8.tflite",
+        "tflite_dynamic": shelf / f"{name}.dynamic.tflite",
         "saved_model": _newest(shelf / name),
     }
     return {key: str(path) for key, path in paths.items() if path and path.exists()}
@@ -376,6 +417,39 @@ def _newest(folder: Path) -> Path | None:
         if (path / "saved_model.pb").is_file():
             return path
     return None
+
+
+def find_saved_model(model: str | os.PathLike) -> Path:
+    """The SavedModel folder that a path or a name means, of several versions the highest.
+
+    Raises:
+        ModelNotFoundError: where there is none.
+    """
+    shelves = [shelf / model for shelf in _shelves()] if Path(model).name == str(model) else []
+    for folder in (*shelves, Path(model)):
+        found = _newest(folder)
+        if found:
+            return found
+    raise ModelNotFoundError(
+        f"model {str(model)!r}: no SavedModel of that name, and no folder with one. `tfstyle "
+        "models` lists names"
+    )
+
+
+def _find_tflite(model) -> Path:
+    """The TFLite file that a path or a name means, or that lies beside the SavedModel it means."""
+    if not isinstance(model, (str, os.PathLike)):
+        raise ValueError("runtime 'tflite': a Keras model in memory needs TensorFlow. Export it")
+    path = _find(model)
+    if path.suffix != ".tflite" and path.is_dir():
+        named = path.parent if path.name.isdecimal() else path
+        path = named.with_name(f"{named.name}.tflite")
+    if path.suffix != ".tflite" or not path.is_file():
+        raise ValueError(
+            f"{model}: no TFLite file. Make one where TensorFlow is installed: tfstyle export "
+            f"{model} --tflite float32 -o ."
+        )
+    return path
 
 
 def _find(model: str | os.PathLike) -> Path:
@@ -409,7 +483,7 @@ def _find(model: str | os.PathLike) -> Path:
     )
 
 
-def _card(path: Path) -> dict:
+def read_card(path: Path) -> dict:
     """The card beside a model file or SavedModel folder; empty where there is none."""
     version = None
     if path.is_dir():  # DIR/NAME/VERSION
@@ -423,6 +497,11 @@ def _card(path: Path) -> dict:
     if version not in (None, str(card.get("version"))):
         card.pop("styles", None)  # an older version may have had others
     return card
+
+
+def _own_card(path: Path) -> dict:
+    """What a TFLite file without a card says of itself."""
+    return tflite.read_metadata(path) if path.suffix == ".tflite" else {}
 
 
 def _whole_number(card: dict, key: str, default: int) -> int:
@@ -439,45 +518,6 @@ def _style_names(card: dict, run) -> list[str]:
     if isinstance(names, list) and len(names) == count:
         return [str(name) for name in names]
     return [str(index) for index in range(count)]
-
-
-def _tflite_run(path: Path, threads: int):
-    from ai_edge_litert.interpreter import Interpreter
-
-    try:
-        interpreter = Interpreter(model_path=str(path), num_threads=threads)
-    except ValueError as error:
-        raise ValueError(f"{path}: not a TFLite model ({error})") from error
-    # The image has four dimensions and comes first, style weights have two.
-    inputs = sorted(interpreter.get_input_details(), key=lambda details: -len(details["shape"]))
-    (result,) = interpreter.get_output_details()
-    shape = None
-
-    def run(batch, *weights):
-        nonlocal shape
-        if batch.shape != shape:
-            interpreter.resize_tensor_input(inputs[0]["index"], batch.shape)
-            interpreter.allocate_tensors()
-            shape = batch.shape
-        for details, value in zip(inputs, (batch, *weights), strict=True):
-            interpreter.set_tensor(details["index"], value)
-        interpreter.invoke()
-        return interpreter.get_tensor(result["index"])
-
-    run.styles = int(inputs[1]["shape"][1]) if len(inputs) > 1 else 0
-    if {"statistics", "tiles"} <= interpreter.get_signature_list().keys():
-        run.take = functools.partial(_signature_run, interpreter, "statistics", "statistics")
-        run.give = functools.partial(_signature_run, interpreter, "tiles", "stylized")
-    return run
-
-
-def _signature_run(interpreter, key, output, batch, *more):
-    """One call of a signature of a model for parts; `more`: weights of styles, statistics."""
-    runner = interpreter.get_signature_runner(key)
-    named = {"images": batch}
-    for value in more:
-        named["statistics" if value.shape[0] == 2 else "style_weights"] = value
-    return runner(**named)[output]
 
 
 def _saved_model_run(path: Path):

@@ -1,0 +1,168 @@
+"""TFLite files: running them, what they say of themselves, what they consist of. No TensorFlow."""
+
+import functools
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+import tfstyle
+
+# Of a file's metadata entries, the one that is written here.
+_ENTRY = "tfstyle"
+
+
+def runner(path: Path, threads: int) -> Callable:
+    """What runs a TFLite file: `runner(path, 2)(images)`, or `(images, style_weights)`.
+
+    It takes float32 [1, H, W, 3] and gives the same; its attribute `styles` is the number of
+    styles, 0 for one alone without weights, and `size` the (height, width) that alone it takes,
+    None for any. Where the file was made for parts of an image too, `take` gives the statistics of
+    windows, and `give` is the runner with these as its last argument; see `networks.statistics`.
+
+    Raises:
+        ValueError: where the file is no TFLite model.
+    """
+    from ai_edge_litert.interpreter import Interpreter
+
+    try:
+        interpreter = Interpreter(model_path=str(path), num_threads=threads)
+    except ValueError as error:
+        raise ValueError(f"{path}: not a TFLite model ({error})") from error
+    # The image has four dimensions and comes first, style weights have two.
+    inputs = sorted(interpreter.get_input_details(), key=lambda details: -len(details["shape"]))
+    (result,) = interpreter.get_output_details()
+    shape = None
+    size = inputs[0]["shape_signature"][1:3]
+
+    def run(batch, *weights):
+        nonlocal shape
+        if batch.shape != shape:
+            interpreter.resize_tensor_input(inputs[0]["index"], batch.shape)
+            interpreter.allocate_tensors()
+            shape = batch.shape
+        for details, value in zip(inputs, (batch, *weights), strict=True):
+            interpreter.set_tensor(details["index"], value)
+        interpreter.invoke()
+        return interpreter.get_tensor(result["index"])
+
+    run.size = tuple(map(int, size)) if min(size) > 0 else None
+    run.styles = int(inputs[1]["shape"][1]) if len(inputs) > 1 else 0
+    if {"statistics", "tiles"} <= interpreter.get_signature_list().keys():
+        run.take = functools.partial(_call, interpreter, "statistics", "statistics")
+        run.give = functools.partial(_call, interpreter, "tiles", "stylized")
+    return run
+
+
+def _call(interpreter, signature, output, batch, *more):
+    """One call of a signature for parts of an image; `more`: weights of styles, statistics."""
+    named = {"images": batch}
+    for value in more:
+        named["statistics" if value.shape[0] == 2 else "style_weights"] = value
+    return interpreter.get_signature_runner(signature)(**named)[output]
+
+
+def metadata(
+    name: str,
+    variant: str,
+    card: Mapping,
+    styles: Sequence[str] = (),
+    size: tuple[int, int] | None = None,
+) -> dict:
+    """What a file of a generator shall say of itself.
+
+    Args:
+        name: of the model.
+        variant: how its numbers are stored.
+        card: of the model; style, licence and version are taken from it, where it has them.
+        styles: names, in order, of a model of several.
+        size: (height, width) that alone it takes; None for any.
+    """
+    image = {
+        "dtype": "float32",
+        "shape": [1, *(size or (None, None)), 3],
+        "layout": "NHWC",
+        "colors": "sRGB as stored in files",
+        "range": [0, 1],
+    }
+    inputs = {"images": image}
+    if styles:
+        shape = [1, len(styles)]
+        inputs["style_weights"] = {"dtype": "float32", "shape": shape, "range": [0, 1], "sum": 1}
+    return {
+        "name": name,
+        "variant": variant,
+        **{key: card[key] for key in ("style", "licence", "version") if key in card},
+        "styles": list(styles),
+        "inputs": inputs,
+        "outputs": {"stylized": image},
+        "tfstyle": tfstyle.__version__,
+    }
+
+
+def read_metadata(path: str | os.PathLike) -> dict:
+    """What `with_metadata` put into a file; empty for a file without it.
+
+    Raises:
+        ValueError: where the file is no TFLite model.
+    """
+    schema, _ = _schema()
+    content = Path(path).read_bytes()
+    if content[4:8] != b"TFL3":
+        raise ValueError(f"{path}: not a TFLite model")
+    model = schema.Model.GetRootAs(content, 0)
+    for index in range(model.MetadataLength()):
+        entry = model.Metadata(index)
+        if entry.Name() == _ENTRY.encode():
+            return json.loads(model.Buffers(entry.Buffer()).DataAsNumpy().tobytes())
+    return {}
+
+
+def with_metadata(content: bytes, told: Mapping) -> bytes:
+    """A TFLite model with a further metadata entry "tfstyle" (JSON); an earlier one is replaced."""
+    schema, flatbuffer_utils = _schema()
+
+    model = flatbuffer_utils.convert_bytearray_to_object(content)
+    data = np.frombuffer(json.dumps(told, ensure_ascii=False).encode(), np.uint8)
+    for entry in model.metadata or []:
+        if entry.name == _ENTRY.encode():
+            model.buffers[entry.buffer].data = data
+            break
+    else:
+        model.buffers.append(schema.BufferT(data=data))
+        entry = schema.MetadataT(name=_ENTRY, buffer=len(model.buffers) - 1)
+        model.metadata = [*(model.metadata or []), entry]
+    model.description = f"{told['name']} ({told['variant']}), tfstyle {tfstyle.__version__}"
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+
+
+def operators(path: str | os.PathLike) -> list[str]:
+    """Names of the operations in a TFLite file, as in its schema's BuiltinOperator, sorted.
+
+    Raises:
+        ValueError: for operations that are not built in (Flex, custom), or unknown to the
+            ai-edge-litert that is installed.
+    """
+    schema, _ = _schema()
+    model = schema.Model.GetRootAs(Path(path).read_bytes(), 0)
+    names = {value: key for key, value in vars(schema.BuiltinOperator).items() if key.isupper()}
+    found = set()
+    for index in range(model.OperatorCodesLength()):
+        entry = model.OperatorCodes(index)
+        # Codes from 127 on stand in the newer field alone.
+        code = max(entry.BuiltinCode(), entry.DeprecatedBuiltinCode())
+        if code not in names or names[code] == "CUSTOM":
+            custom = (entry.CustomCode() or b"").decode(errors="replace")
+            raise ValueError(f"{path}: operation {custom or code} is not built in")
+        found.add(names[code])
+    return sorted(found)
+
+
+def _schema():
+    """(the schema's classes, what packs them): slow to import, and seldom needed."""
+    from ai_edge_litert import schema_py_generated
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    return schema_py_generated, flatbuffer_utils
