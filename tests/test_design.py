@@ -25,9 +25,15 @@ ROW = {module: row for row, modules in enumerate(ROWS) for module in modules}
 
 # Distributions whose modules have another name.
 DISTRIBUTIONS = {"absl": "absl-py", "PIL": "pillow", "cv2": "opencv-python-headless"}
+DISTRIBUTIONS |= {
+    "grpc": "grpcio",
+    "google": "protobuf",
+    "tensorflow_serving": "tensorflow-serving-api",
+}
 
 # What a module asks for by itself, with an error that names the extra.
 OPTIONAL = {"tfstyle.video": {"av"}, "tfstyle.networks.clahe": {"opencv-python-headless"}}
+OPTIONAL["tfstyle.serving.server"] = {"aiohttp", "prometheus-client"}
 # All of tfstyle.explain asks for the extra of that name.
 EXPLAIN = {"scipy", "matplotlib", "jinja2"}
 

@@ -29,8 +29,7 @@ from ai_edge_litert.interpreter import Interpreter
 import tfstyle
 from tfstyle import images, samples
 
-# A served model shares its machine with other requests, so less than images.MAX_PIXELS.
-MAX_SERVED_PIXELS = 16_000_000
+MAX_SERVED_PIXELS = images.MAX_SERVED_PIXELS
 
 # [0, 1] float32 -> [0, 1] float32 in all three; by the suffix that their files bear before .tflite.
 TFLITE_VARIANTS = ("float32", "float16", "int8")

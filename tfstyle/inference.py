@@ -199,7 +199,7 @@ def shipped_models() -> list[dict]:
     {"card", "tflite", "tflite_float16", "tflite_int8", "saved_model" (its newest version)}.
     """
     cards = {}
-    for shelf in _shelves():
+    for shelf in model_folders():
         for path in sorted(shelf.glob("*.json")):
             try:
                 card = json.loads(path.read_text("utf-8"))
@@ -271,7 +271,7 @@ def _checked(image: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(image, np.float32)
 
 
-def _shelves() -> list[Path]:
+def model_folders() -> list[Path]:
     """The folders where a model is found by its name, those that there are, in order."""
     package = Path(__file__).resolve().parent
     here = Path("saved_models").resolve()
@@ -306,7 +306,7 @@ def _newest(folder: Path) -> Path | None:
 def _find(model: str | os.PathLike) -> Path:
     """The .tflite or .keras file or the SavedModel folder that a path or name means."""
     path = Path(model)
-    shelves = _shelves()
+    shelves = model_folders()
     if path.name == str(model):  # a bare name
         for shelf in shelves:
             tflite = shelf / f"{model}.tflite"
