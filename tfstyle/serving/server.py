@@ -303,14 +303,13 @@ class DevServer:
 
     def _application(self) -> web.Application:
         application = web.Application(client_max_size=self._max_request_bytes)
-        application.router.add_route("*", "/{path:.*}", self._answer)
+        application.router.add_route("*", r"/{path:[\s\S]*}", self._answer)
         return application
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         start = time.perf_counter()
-        model, body = "", b""
         try:
-            model, body, kind = await self._route(request)
+            body, kind = await self._route(request)
             status = 200
         except ServingError as error:
             status, kind = protocol.HTTP_STATUS[error.code], "application/json"
@@ -327,35 +326,37 @@ class DevServer:
             _log.exception("REST %s", request.path)
             status, kind = 500, "application/json"
             body = protocol.write_error("internal error")
-        if model:
-            self._metrics.answered(model, "REST", status, time.perf_counter() - start)
+        asked = _PREDICT.fullmatch(request.path)
+        # Only of models that there are: a label for each name that comes would fill the memory.
+        if asked and asked[1] in self._models:
+            self._metrics.answered(asked[1], "REST", status, time.perf_counter() - start)
         response = web.Response(body=body, status=status, headers={"Content-Type": kind})
         if self._stopping:
             response.force_close()
         return response
 
-    async def _route(self, request: web.Request) -> tuple[str, bytes, str]:
-        """(name of the model that was asked or "", body, content type)"""
+    async def _route(self, request: web.Request) -> tuple[bytes, str]:
+        """(body, content type)"""
         path, json = request.path, "application/json"
         if found := _PREDICT.fullmatch(path):
             if request.method != "POST":
                 raise invalid(f"Malformed request: {request.method} {path[:200]}")
             name, number, method = found.groups()
-            return name, await self._rest_predict(request, name, number, method.lower()), json
+            return await self._rest_predict(request, name, number, method.lower()), json
         if request.method == "GET":
             if found := _LOOK.fullmatch(path):
                 name, number, metadata = found.groups()
                 look = self._rest_metadata if metadata else self._rest_status
-                return "", look(self._model(name), _version_number(number)), json
+                return look(self._model(name), _version_number(number)), json
             if path == "/healthz":
-                return "", b'{"status": "ok"}', json
+                return b'{"status": "ok"}', json
             if path == "/readyz":
                 if self._stopping or not all(m.available for m in self._models.values()):
                     raise ServingError("UNAVAILABLE", "not ready")
-                return "", b'{"status": "ready"}', json
+                return b'{"status": "ready"}', json
             if path == METRICS_PATH:
                 kind = prometheus_client.CONTENT_TYPE_LATEST
-                return "", prometheus_client.generate_latest(self._metrics.registry), kind
+                return prometheus_client.generate_latest(self._metrics.registry), kind
         if path.lower().startswith("/v1/"):
             raise invalid(f"Malformed request: {request.method} {path[:200]}")
         raise ServingError("NOT_FOUND", "Not found")
