@@ -766,36 +766,74 @@ def test_jobs_of_other_shapes_are_not_computed_together():
 # The client, against this server and against the real one
 
 
-@pytest.fixture(params=["development", "tensorflow_serving"], scope="module")
-def endpoint(request):
-    """(URL of REST, URL of gRPC, {name: a function that does what the server shall do})"""
-    if request.param == "development":
-        server = request.getfixturevalue("server")
-        made = request.getfixturevalue("generators")
+@pytest.fixture(scope="module")
+def tensorflow_serving(folders, tmp_path_factory):
+    """((host, REST port, gRPC port), model) of a real server; tiny where it is started here.
 
-        def stylize(name):
-            return inference.Stylizer.load(made[name])
-
-        ports, host = (server.rest_port, server.port), "127.0.0.1"
+    TFS_ADDR=HOST:REST_PORT:GRPC_PORT names one that serves saved_models/starry_night.
+    """
+    if address := os.environ.get("TFS_ADDR"):
+        yield address.split(":"), None
+        return
+    kind = config.find_server()
+    if kind is None:
+        pytest.skip(
+            f"no TensorFlow Serving: TFS_ADDR is not set, {config.BINARY} is not on PATH, and no "
+            "container engine answers"
+        )
+    places = {name: folder.resolve() for name, folder in folders.items()}
+    inside = places if kind == config.BINARY else config.container_paths(places)
+    files = config.write(tmp_path_factory.mktemp("config"), inside)
+    ports = {"port": free_port(), "rest_port": free_port()}
+    if kind == config.BINARY:
+        command = config.server_command(files, **ports)
     else:
-        host, *ports = os.environ.get("TFS_ADDR", "").split(":")
-        if not host:
-            pytest.skip(
-                "no TensorFlow Serving: set TFS_ADDR=HOST:REST_PORT:GRPC_PORT of one that "
-                "serves saved_models/starry_night"
-            )
+        command = config.container_command(kind, files, places, **ports)
+    log = files.models.with_name("log")
+    with open(log, "w") as output:
+        running = subprocess.Popen(command, stdout=output, stderr=output)
+    try:
+        url = f"http://127.0.0.1:{ports['rest_port']}/v1/models/tiny"
+        end = time.monotonic() + 120
+        while not answers(url):
+            if running.poll() is not None or time.monotonic() > end:
+                pytest.skip(f"{kind} does not serve: {log.read_text()[-300:]}")
+            time.sleep(0.2)
+        yield ("127.0.0.1", ports["rest_port"], ports["port"]), "tiny"
+    finally:
+        running.terminate()
+        running.wait(60)
 
-        def stylize(name):
-            if name != "tiny":
-                pytest.skip("TFS_ADDR serves a model of one style")
-            return inference.Stylizer.load(ROOT / "saved_models" / "starry_night")
 
-    def open_client(scheme, name):
-        port = ports[0 if scheme == "http" else 1]
-        model = name if request.param == "development" else "starry_night"
-        return Client(f"{scheme}://{host}:{port}", model), stylize(name)
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return free.getsockname()[1]
 
-    return open_client
+
+def answers(url):
+    with contextlib.suppress(requests.ConnectionError):
+        return requests.get(url, timeout=10).status_code == 200
+
+
+@pytest.fixture(params=["development", "tensorflow_serving"], scope="module")
+def endpoint(request, generators):
+    """A function: scheme, name of a model -> (its client, a Stylizer that does the same)."""
+    own = request.param == "development"
+    if own:
+        server = request.getfixturevalue("server")
+        (host, rest_port, port), served = ("127.0.0.1", server.rest_port, server.port), "tiny"
+    else:
+        (host, rest_port, port), served = request.getfixturevalue("tensorflow_serving")
+
+    def connected(scheme, name):
+        if served is None and name != "tiny":
+            pytest.skip("TFS_ADDR serves a model of one style")
+        model = name if served else "starry_night"
+        made = generators[name] if served else ROOT / "saved_models" / "starry_night"
+        client = Client(f"{scheme}://{host}:{rest_port if scheme == 'http' else port}", model)
+        return client, inference.Stylizer.load(made)
+
+    return connected
 
 
 @pytest.mark.parametrize("scheme", ["http", "grpc"])
@@ -846,9 +884,7 @@ def test_the_client_says_what_the_server_refuses(endpoint, scheme):
 
 
 def test_the_client_says_that_a_model_or_a_server_is_missing(server, url):
-    free = socket.create_server(("127.0.0.1", 0))
-    port = free.getsockname()[1]
-    free.close()
+    port = free_port()
     for scheme in ("http", "grpc"):
         with pytest.raises(ClientError, match="no server answers"):
             Client(f"{scheme}://127.0.0.1:{port}", "tiny", timeout=10)
@@ -1080,8 +1116,20 @@ def test_compose_serves_the_shipped_model():
     service = document["services"]["serving"]
     assert "/v1/models/starry_night" in " ".join(service["healthcheck"]["test"])
     assert service["deploy"]["resources"]["limits"].keys() == {"cpus", "memory"}
-    sources = [volume["source"] for volume in service["volumes"]]
-    assert all((ROOT / "deploy" / source).exists() for source in sources)
+    sources = [ROOT / "deploy" / volume["source"] for volume in service["volumes"]]
+    assert config.has_versions(sources[0])
+    folders = config.container_paths({"starry_night": sources[0]})
+    assert (sources[1] / "models.config").read_text() == config.models_config(folders)
+    assert (sources[1] / "monitoring.config").read_text() == config.monitoring_config()
+
+
+def test_the_health_check_of_compose_tells_a_served_model(url):
+    (document,) = yaml.safe_load_all((ROOT / "deploy" / "compose.yaml").read_text())
+    _, shell, flag, code = document["services"]["serving"]["healthcheck"]["test"]
+    port = url.rpartition(":")[2]
+    for name, healthy in (("tiny", True), ("none", False)):
+        here = code.replace("8501", port).replace("starry_night", name)
+        assert (subprocess.run([shell, flag, here], timeout=30).returncode == 0) == healthy
 
 
 def test_kubernetes_probes_and_limits_are_there():
