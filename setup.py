@@ -16,6 +16,7 @@ VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "tfstyle/__init__.py").read
 TENSORFLOW = ">=2.21,<2.22"
 VIDEO = "av>=14,<19"
 CLAHE = "opencv-python-headless>=4.10,<6"
+SERVING = ["aiohttp>=3.12,<4", "prometheus-client>=0.21,<1"]
 EXPLAIN = ["scipy>=1.14,<2", "matplotlib>=3.9,<4", "jinja2>=3.1,<4"]
 
 packages = find_packages(include=["tfstyle", "tfstyle.*"])
@@ -48,6 +49,10 @@ setup(
         "tensorflow-datasets>=4.9.10,<5",
         "importlib_resources>=6,<8",  # tensorflow-datasets 4.9.10 imports it, and forgets to ask
         "tensorboard>=2.20,<3",  # tf.summary needs it; tensorflow 2.21 no longer asks for it
+        "tensorflow-serving-api>=2.21,<2.22",  # 30 kB of message definitions; warm-up records
+        "grpcio>=1.68,<2",
+        "protobuf>=6.31,<8",
+        "requests>=2.32,<3",
         "ai-edge-litert>=2.1,<3",
         "numpy>=2,<3",
         "absl-py>=2,<3",
@@ -62,6 +67,7 @@ setup(
         "clahe": [CLAHE],
         "camera": [CLAHE],
         "explain": EXPLAIN,
+        "serving": SERVING,
         "test": [
             "pytest>=8,<10",
             "hypothesis>=6,<7",
@@ -71,6 +77,8 @@ setup(
             VIDEO,
             CLAHE,
             *EXPLAIN,
+            *SERVING,
+            "pyyaml>=6,<7",  # reads deploy/*.yaml
         ],
     },
 )

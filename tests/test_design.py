@@ -19,7 +19,7 @@ ROWS = (
     ("gatys",),
     ("training", "export", "inference"),
     ("device",),
-    ("explain", "video", "serving", "web"),
+    ("explain", "video", "serving", "learning", "web"),
     ("cli",),
     ("pipelines",),
 )
@@ -27,12 +27,18 @@ ROW = {module: row for row, modules in enumerate(ROWS) for module in modules}
 
 # Distributions whose modules have another name.
 DISTRIBUTIONS = {"absl": "absl-py", "PIL": "pillow", "cv2": "opencv-python-headless"}
+DISTRIBUTIONS |= {
+    "grpc": "grpcio",
+    "google": "protobuf",
+    "tensorflow_serving": "tensorflow-serving-api",
+}
 
 # What a module asks for by itself, with an error that names the extra.
 OPTIONAL = {
     "tfstyle.video": {"av"},
     "tfstyle.networks.clahe": {"opencv-python-headless"},
     "tfstyle.camera": {"opencv-python-headless"},
+    "tfstyle.serving.server": {"aiohttp", "prometheus-client"},
 }
 # All of tfstyle.explain asks for the extra of that name.
 EXPLAIN = {"scipy", "matplotlib", "jinja2"}

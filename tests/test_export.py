@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
+from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 from tfstyle import export as export_module
 from tfstyle import images
@@ -150,6 +151,41 @@ def test_saved_model_loads_and_runs_in_a_graph_session_as_in_tensorflow_serving(
     np.testing.assert_allclose(images.decode_bytes(encoded[0]), expected, atol=2 / 255)
 
 
+def test_warm_up_asks_each_signature_and_runs_in_a_graph_session(exported):
+    path = exported.saved_model / "assets.extra" / "tf_serving_warmup_requests"
+    assert path.stat().st_size < 150_000
+    records = tf.data.TFRecordDataset(str(path)).as_numpy_iterator()
+    requests = [PredictionLog.FromString(record).predict_log.request for record in records]
+    asked = [request.model_spec.signature_name for request in requests]
+    assert asked == ["serving_default", "float", "encoded"]
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        model = tf.compat.v1.saved_model.loader.load(session, ["serve"], str(exported.saved_model))
+        for request in requests:
+            signature = model.signature_def[request.model_spec.signature_name]
+            assert request.inputs.keys() == signature.inputs.keys()
+            (output,) = signature.outputs.values()
+            feed = {
+                signature.inputs[name].name: tf.make_ndarray(value)
+                for name, value in request.inputs.items()
+            }
+            count = len(next(iter(feed.values())))
+            assert len(session.run(output.name, feed)) == count
+
+
+@pytest.mark.parametrize("key", ["serving_default", "float"])
+@pytest.mark.parametrize("shape", [(1, 4001, 4000, 3), (0, 4, 4, 3), (1, 0, 4, 3)])
+def test_tensors_beyond_the_limit_and_without_pixels_are_refused(exported, key, shape):
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        model = tf.compat.v1.saved_model.loader.load(session, ["serve"], str(exported.saved_model))
+        signature = model.signature_def[key]
+        batch = np.zeros(shape, np.uint8 if key == "serving_default" else np.float32)
+        message = f"{shape[0]} images of {shape[2]}x{shape[1]} .*limit of {MAX_SERVED_PIXELS}"
+        with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+            session.run(
+                signature.outputs["stylized"].name, {signature.inputs["images"].name: batch}
+            )
+
+
 def test_saved_model_holds_each_weight_once(exported, generator):
     prefix = exported.saved_model / "variables" / "variables"
     shapes = tf.train.load_checkpoint(str(prefix)).get_variable_to_shape_map()
@@ -219,7 +255,7 @@ def test_card_says_what_was_told_and_measured(exported, generator):
 def test_card_lists_every_file_with_its_size_and_hash(exported):
     folder = exported.card.parent
     files = json.loads(exported.card.read_text("utf-8"))["files"]
-    there = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*.*")}
+    there = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*")}
     del there["tiny.json"]
     assert files.keys() == {name for name, path in there.items() if path.is_file()}
     for name, told in files.items():

@@ -22,6 +22,8 @@ import json
 import math
 import os
 import re
+import shlex
+import shutil
 import signal
 import sys
 import textwrap
@@ -62,6 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _add_dataset(commands)
     _add_export(commands)
     _add_web(commands)
+    _add_serve(commands)
+    _add_client(commands)
     args = parser.parse_args(arguments)
     # Names of files need not be text, and must not end a run when they are printed.
     sys.stdout.reconfigure(errors="backslashreplace")
@@ -1503,6 +1507,283 @@ def _web(args) -> int:
     return 0
 
 
+def _add_serve(commands):
+    port, rest_port = (
+        ast.literal_eval(_constant("serving/config", "PORTS"))[kind] for kind in ("grpc", "rest")
+    )
+    image = ast.literal_eval(_constant("serving/config", "IMAGE"))
+    parser = commands.add_parser(
+        "serve",
+        help="serve models over REST and gRPC",
+        description="Serves models with TensorFlow Serving: writes its files, and starts it where "
+        "it is.",
+        epilog=f"""\
+MODEL: a name that `tfstyle models` lists, or a folder of numbered versions (NAME/1/saved_model.pb).
+A new version that appears in the folder is served from then on.
+
+Started is the first that is there: tensorflow_model_server on PATH, {image} in
+docker, the same in podman. Where there is none, --dev runs a small server that keeps the same
+contract; it is for trying out and for tests, not for the open network.
+
+Examples:
+  tfstyle serve starry_night
+  tfstyle serve mine fusion --dir serving/ --write_only
+  tfstyle serve starry_night --dev
+  curl localhost:{rest_port}/v1/models/starry_night
+  tfstyle client http://localhost:{rest_port} photo.jpg -o out.png""",
+    )
+    parser.add_argument(
+        "models",
+        nargs="*",
+        default=[_MODEL],
+        metavar="MODEL",
+        help=f"what to serve (default {_MODEL})",
+    )
+    parser.add_argument(
+        "--host",
+        metavar="ADDRESS",
+        default="127.0.0.1",
+        help="to listen on: 0.0.0.0 is all of this machine's (default 127.0.0.1, which nobody else "
+        "reaches); tensorflow_model_server on PATH always listens on all",
+    )
+    for name, number, text in (("port", port, "gRPC"), ("rest_port", rest_port, "REST")):
+        parser.add_argument(
+            f"--{name}",
+            metavar="N",
+            type=_number(int, 0, 65535),
+            default=number,
+            help=f"of {text} (default {number})",
+        )
+    group = parser.add_argument_group("TensorFlow Serving")
+    group.add_argument(
+        "--dir",
+        metavar="DIR",
+        default="serving",
+        help="where models.config, monitoring.config and batching.config are written (default "
+        "serving)",
+    )
+    group.add_argument(
+        "--write_only", action="store_true", help="write them, print the command, start nothing"
+    )
+    group.add_argument(
+        "--with",
+        dest="server",
+        metavar="WORD",
+        type=_choice(ast.literal_eval(_constant("serving/config", "SERVERS"))),
+        help="tensorflow_model_server, docker or podman (default: the first that is there)",
+    )
+    group.add_argument("--image", default=image, help=f"of the container (default {image})")
+    group.add_argument(
+        "--batching",
+        action="store_true",
+        help="compute requests together; only for clients that all send one size of image, or "
+        "files",
+    )
+    group = parser.add_argument_group("development server")
+    group.add_argument("--dev", action="store_true", help="run it")
+    options = {
+        "workers": (_number(int, 1), "batches computed at the same time"),
+        "queue": (_number(int, 1), "requests that may wait; more are refused (429)"),
+        "poll_seconds": (_number(float, 0, above=True), "between two looks for new versions"),
+        "grace_seconds": (_number(float, 0), "that a stop waits for requests taken in"),
+    }
+    for name, (kind, text) in options.items():
+        default = _default("serving/server.DevServer.__init__", name)
+        group.add_argument(
+            f"--{name}",
+            metavar="N",
+            type=kind,
+            default=default,
+            help=f"{text} (default {default:g})",
+        )
+    group.add_argument(
+        "--max_request_mb",
+        metavar="N",
+        type=_number(int, 1, 2000),
+        default=64,
+        help="of a request (default 64)",
+    )
+    parser.set_defaults(function=_serve)
+
+
+def _serve(args) -> int:
+    from tfstyle import inference
+    from tfstyle.serving import config
+
+    models = config.find_models(args.models, inference.model_folders())
+    if args.dev:
+        return _serve_dev(args, models)
+    server = args.server or config.find_server()
+    if server is None and not args.write_only:
+        raise ValueError(
+            f"no TensorFlow Serving here: neither {config.BINARY} on PATH, nor docker or podman "
+            "that answers. Install one of them; or add --write_only to write its files for another "
+            "machine, or --dev for the development server"
+        )
+    server = server or config.ENGINES[0]
+    if not args.write_only and not shutil.which(server):
+        raise ValueError(f"{server}: not on PATH. Install it, or leave out --with")
+    inside = models if server == config.BINARY else config.container_paths(models)
+    batching = config.batching_config() if args.batching else None
+    files = config.write(args.dir, inside, batching=batching)
+    ports = {"port": args.port, "rest_port": args.rest_port}
+    if server == config.BINARY:
+        command = config.server_command(files, **ports)
+    else:
+        command = config.container_command(
+            server, files, models, host=args.host, image=args.image, **ports
+        )
+    for path in (files.models, files.monitoring, files.batching):
+        if path:
+            print(f"Wrote   {path}")
+    print(f"{'Command' if args.write_only else 'Runs   '} {shlex.join(command)}", flush=True)
+    if args.write_only:
+        return 0
+    os.execvp(command[0], command)
+
+
+def _serve_dev(args, models: dict[str, Path]) -> int:
+    try:
+        from tfstyle.serving import server
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"the development server needs {error.name}: pip install 'tfstyle[serving]'"
+        ) from error
+    import logging
+
+    logging.basicConfig(format="tfstyle: %(message)s", level=logging.WARNING)
+    logging.getLogger("tfstyle").setLevel(logging.INFO)
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    development = server.DevServer(
+        models,
+        host=args.host,
+        port=args.port,
+        rest_port=args.rest_port,
+        workers=args.workers,
+        queue=args.queue,
+        max_request_bytes=args.max_request_mb * 2**20,
+        poll_seconds=args.poll_seconds,
+        grace_seconds=args.grace_seconds,
+    )
+
+    def announce():
+        print(f"Development server of {', '.join(models)}; Ctrl-C ends it")
+        print(f"REST    http://{args.host}:{development.rest_port}/v1/models/{next(iter(models))}")
+        print(f"gRPC    grpc://{args.host}:{development.port}", flush=True)
+
+    development.run(announce)
+    return 0
+
+
+def _add_client(commands):
+    timeout = ast.literal_eval(_constant("serving/client", "TIMEOUT"))
+    parser = commands.add_parser(
+        "client",
+        help="stylize photos on a server",
+        description="Stylizes photos on a server: TensorFlow Serving, or `tfstyle serve --dev`.",
+        epilog=f"""\
+URL: http://HOST:8501 or https://HOST (REST), grpc://HOST:8500 (gRPC).
+IN and OUT as of `tfstyle stylize`. Photos are sent with 8 bits a channel; strength, colours and
+the final format are worked out here.
+
+Examples:
+  tfstyle client http://localhost:8501 photo.jpg -o out.png
+  tfstyle client grpc://localhost:8500 photos/ -o painted/ --model {_MODEL} --max_size 1024
+  tfstyle client http://localhost:8501 photo.jpg -o out.jpg --model fusion --style 0:2,3:1""",
+    )
+    parser.add_argument("url", metavar="URL", help="of the server, see below")
+    parser.add_argument(
+        "inputs", nargs="+", metavar="IN", help="image files, folders of images, or - for stdin"
+    )
+    parser.add_argument("-o", "--output", metavar="OUT", required=True, help="file or folder")
+    parser.add_argument(
+        "--model", metavar="NAME", default=_MODEL, help=f"on the server (default {_MODEL})"
+    )
+    parser.add_argument(
+        "--model_version", metavar="N", type=_number(int, 0), help="of it (default: the newest)"
+    )
+    parser.add_argument(
+        "--style",
+        metavar="S[:W],...",
+        type=_blend,
+        help="of a model with several styles: its number from 0, or its name where `tfstyle "
+        "models` lists the model here too; or several with their weights (default 0)",
+    )
+    _add_max_size(parser)
+    parser.add_argument(
+        "--strength",
+        metavar="X",
+        type=_number(float, 0, 1),
+        default=1.0,
+        help="0 gives the photo, 1 the painting, between them a blend (default 1)",
+    )
+    parser.add_argument(
+        "--preserve_color", action="store_true", help="keep the colours of the photo"
+    )
+    quality = _default("images.write", "quality")
+    parser.add_argument(
+        "--quality",
+        metavar="N",
+        type=_number(int, 1, 100),
+        default=quality,
+        help=f"of JPEG and WebP, 1 to 100 (default {quality})",
+    )
+    parser.add_argument(
+        "--timeout",
+        metavar="SECONDS",
+        type=_number(float, 0, above=True),
+        default=timeout,
+        help=f"of one request (default {timeout:g})",
+    )
+    parser.set_defaults(function=_client)
+
+
+def _client(args) -> int:
+    jobs, errors = _jobs(args.inputs, args.output, _label(args.model))
+    if any(target is None for _, target in jobs):
+        raise ValueError("-o -: give a file or a folder")
+    import tqdm
+
+    from tfstyle import images, inference
+    from tfstyle.serving import client
+
+    names = {card["name"]: card.get("styles", ()) for card in inference.shipped_models()}
+    with client.Client(
+        args.url, args.model, version=args.model_version, timeout=args.timeout
+    ) as server:
+        server.name_styles(names.get(args.model, ()))
+        server.style_weights(args.style)  # a wrong one is told once, not of every image
+        for source, target in tqdm.tqdm(
+            jobs, unit="image", disable=None if len(jobs) > 1 else True
+        ):
+            start = time.perf_counter()
+            try:
+                if source:
+                    photo = images.read(source)
+                else:
+                    photo = images.decode_bytes(sys.stdin.buffer.read(), name=_STDIN)
+                if args.max_size:
+                    photo = images.fit(photo, args.max_size)
+                picture = server(
+                    photo,
+                    strength=args.strength,
+                    preserve_color=args.preserve_color,
+                    style=args.style,
+                )
+                target.parent.mkdir(parents=True, exist_ok=True)
+                images.write(target, picture, quality=args.quality)
+            except ValueError as error:
+                errors.append((str(source or _STDIN), error))
+                continue
+            height, width = picture.shape[:2]
+            seconds = round(time.perf_counter() - start, 3)
+            tqdm.tqdm.write(f"{source or '-'} -> {target} ({width}x{height}, {seconds} s)")
+    for name, error in errors:
+        text = _line(error)
+        _complain("tfstyle", text if text.startswith(name) else f"{name}: {text}", "error: ")
+    return 2 if errors else 0
+
+
 def run(function: Callable, arguments: Sequence[str] | None = None) -> typing.NoReturn:
     """Makes a program of a pipeline's function: `if __name__ == "__main__": cli.run(train)`.
 
@@ -1656,7 +1937,8 @@ def _choice(choices: Sequence[str]) -> Callable:
 
 @functools.cache
 def _source(module: str) -> ast.Module:
-    name = f"tfstyle.{module}"
+    """Of a module in a package, as "serving/server"."""
+    name = f"tfstyle.{module.replace('/', '.')}"
     return ast.parse(importlib.util.find_spec(name).loader.get_source(name))
 
 

@@ -1,6 +1,7 @@
 """A trained generator as SavedModel and TFLite, let out only where it agrees with Keras.
 
     DIR/NAME/1/                 SavedModel in the layout of TensorFlow Serving; then 2/, 3/, ...
+    DIR/NAME/1/assets.extra/    requests with which TensorFlow Serving warms each signature up
     DIR/NAME.tflite             float32
     DIR/NAME.float16.tflite     half the size, float32 in and out
     DIR/NAME.dynamic.tflite     dynamic-range int8: a quarter of the size, float32 in and out
@@ -25,14 +26,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
+from tensorflow_serving.apis import prediction_log_pb2
 
 import tfstyle
 from tfstyle import images, samples
 from tfstyle.networks import layers, statistics
 from tfstyle.tflite import metadata, with_metadata
 
-# A served model shares its machine with other requests, so less than images.MAX_PIXELS.
-MAX_SERVED_PIXELS = 16_000_000
+MAX_SERVED_PIXELS = images.MAX_SERVED_PIXELS
 
 # [0, 1] float32 -> [0, 1] float32 in all three; by the suffix that their files bear before .tflite.
 TFLITE_VARIANTS = ("float32", "float16", "dynamic")
@@ -83,13 +84,17 @@ def export(
 
     Signatures of the SavedModel: `serving_default` ("images" uint8 [N, H, W, 3] -> "stylized" the
     same), `float` (the same in float32, [0, 1]) and `encoded` ("image_bytes" string [N], JPEG or
-    PNG of any mix of sizes -> "stylized_bytes" string [N], PNG). `encoded` answers an image that
-    cannot be decoded, or has more than MAX_SERVED_PIXELS, with InvalidArgument.
+    PNG of any mix of sizes -> "stylized_bytes" string [N], PNG). InvalidArgument, with a message
+    that names the limit, answers a file that cannot be decoded, one of more than MAX_SERVED_PIXELS,
+    a tensor with more than that in all its images, and one without any.
 
     A generator of several styles has a second input "style_weights", float32 [N or 1, styles], each
-    image's sum to 1; its TFLite files likewise, [1, styles], without a float16 one. TensorFlow
-    Serving and other sessions may leave it out, which gives the first style; signatures loaded in
-    Python always want it.
+    image's from 0 and with sum 1 (else InvalidArgument); its TFLite files likewise, [1, styles],
+    without a float16 one. It may be left out over gRPC and in other sessions, which gives the first
+    style; the REST interface of TensorFlow Serving and signatures loaded in Python always want it.
+
+    There is no input for a strength: who has both pictures blends them, as `serving.client` does,
+    and REST, which knows no defaults, would want it named in every request.
 
     Every artifact is run on `photo` at PARITY_SIZES, in each style and in an even blend of all, and
     compared with Keras. The card says what was measured; its keys are name, version, created (UTC),
@@ -138,6 +143,7 @@ def export(
         staged = Path(staging)
         saved_model = staged / name / str(version)
         tf.saved_model.save(module, str(saved_model), signatures=signatures)
+        _write_warm_up(saved_model, name, photo, len(styles))
         # With several styles LiteRT 2.x gives wrong pictures in float16, now and then, from the
         # second call after a resize on: better no such file than one that cannot be trusted.
         variants = [kind for kind in TFLITE_VARIANTS if not (styles and kind == "float16")]
@@ -160,6 +166,7 @@ def export(
         }
         limits = [
             f"encoded: at most {MAX_SERVED_PIXELS} pixels an image",
+            f"serving_default, float: at most {MAX_SERVED_PIXELS} pixels a call",
             "TFLite: one image a call",
             *told.pop("limits", []),
         ]
@@ -291,10 +298,12 @@ def _servable(generator: keras.Model) -> tuple[tf.Module, dict]:
         return tf.function(function, input_signature=[tf.TensorSpec(*spec), *weights_spec])
 
     def stylize_uint8(batch, style_weights=first):
+        batch, style_weights = _checked_tensors(batch, style_weights)
         stylized = _stylized(generator, images.from_uint8_tensor(batch), style_weights)
         return {"stylized": images.to_uint8_tensor(stylized)}
 
     def stylize_float(batch, style_weights=first):
+        batch, style_weights = _checked_tensors(batch, style_weights)
         return {"stylized": _stylized(generator, batch, style_weights)}
 
     def stylize_one(encoded, weights=None):
@@ -307,6 +316,7 @@ def _servable(generator: keras.Model) -> tuple[tf.Module, dict]:
         # One image at a time: each already keeps all cores busy, and memory is that of one.
         one_by_one = {"parallel_iterations": 1, "fn_output_signature": tf.string}
         if styles:
+            style_weights = _checked_weights(style_weights)
             for_each = tf.broadcast_to(style_weights, [tf.size(image_bytes), styles])
             stylized = tf.map_fn(
                 lambda pair: stylize_one(*pair), (image_bytes, for_each), **one_by_one
@@ -322,6 +332,57 @@ def _servable(generator: keras.Model) -> tuple[tf.Module, dict]:
         "float": traced(stylize_float, shape, tf.float32, "images"),
         "encoded": traced(stylize_encoded, [None], tf.string, "image_bytes"),
     }
+
+
+def _checked_tensors(batch, weights):
+    """The inputs of a signature of tensors, which raise InvalidArgument when run on wrong ones.
+
+    Without, a request could ask for more memory than there is, which ends the server.
+    """
+    count, height, width, _ = tf.unstack(tf.shape(batch, tf.int64))
+    pixels = count * height * width
+    sizes = (count, width, height, pixels, MAX_SERVED_PIXELS)
+    message = "{} images of {}x{} are {} pixels: give from 1 to the limit of {}"
+    message = tf.strings.format(message, sizes)
+    checks = [tf.debugging.Assert((pixels > 0) & (pixels <= MAX_SERVED_PIXELS), [message])]
+    with tf.control_dependencies(checks):
+        batch = tf.identity(batch)
+    return batch, weights if weights is None else _checked_weights(weights)
+
+
+def _checked_weights(weights):
+    # Written so that NaN fails too.
+    fine = tf.reduce_all(weights >= 0) & tf.reduce_all(
+        tf.abs(tf.reduce_sum(weights, axis=-1) - 1) < 1e-3
+    )
+    message = "style_weights: give weights from 0 that sum to 1 for each image"
+    with tf.control_dependencies([tf.debugging.Assert(fine, [message])]):
+        return tf.identity(weights)
+
+
+def _write_warm_up(saved_model: Path, name: str, photo: np.ndarray, styles: int):
+    """Requests that TensorFlow Serving runs when it loads the model: the first are slow.
+
+    https://www.tensorflow.org/tfx/serving/saved_model_warmup
+    """
+    small = images.resize(photo, (64, 64))
+    inputs = [
+        ("serving_default", "images", images.to_uint8(small)[np.newaxis]),
+        ("float", "images", small[np.newaxis]),
+        ("encoded", "image_bytes", [images.encode(small, "jpeg"), images.encode(small, "png")]),
+    ]
+    path = saved_model / "assets.extra" / "tf_serving_warmup_requests"
+    path.parent.mkdir()
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for signature, key, value in inputs:
+            log = prediction_log_pb2.PredictionLog()
+            request = log.predict_log.request
+            request.model_spec.name, request.model_spec.signature_name = name, signature
+            request.inputs[key].CopyFrom(tf.make_tensor_proto(value))
+            if styles:
+                even = np.full((len(value), styles), 1 / styles, np.float32)
+                request.inputs["style_weights"].CopyFrom(tf.make_tensor_proto(even))
+            writer.write(log.SerializeToString())
 
 
 def _stylized(generator, batch, weights=None):

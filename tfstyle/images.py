@@ -37,6 +37,8 @@ if typing.TYPE_CHECKING:
     import tensorflow as tf
 
 MAX_PIXELS = 100_000_000
+# A served model shares its machine with other requests, so less.
+MAX_SERVED_PIXELS = 16_000_000
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
 _FORMATS = "JPEG, PNG, WebP, BMP, GIF or TIFF"

@@ -302,7 +302,7 @@ def shipped_models() -> list[dict]:
     {"card", "tflite", "tflite_float16", "tflite_dynamic", "saved_model" (its newest version)}.
     """
     cards = {}
-    for shelf in _shelves():
+    for shelf in model_folders():
         for path in sorted(shelf.glob("*.json")):
             try:
                 card = json.loads(path.read_text("utf-8"))
@@ -387,7 +387,7 @@ def _fitted(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.pad(image, ((0, size[0] - height), (0, size[1] - width), (0, 0)), mode="reflect")
 
 
-def _shelves() -> list[Path]:
+def model_folders() -> list[Path]:
     """The folders where a model is found by its name, those that there are, in order."""
     package = Path(__file__).resolve().parent
     here = Path("saved_models").resolve()
@@ -425,7 +425,7 @@ def find_saved_model(model: str | os.PathLike) -> Path:
     Raises:
         ModelNotFoundError: where there is none.
     """
-    shelves = [shelf / model for shelf in _shelves()] if Path(model).name == str(model) else []
+    shelves = [shelf / model for shelf in model_folders()] if Path(model).name == str(model) else []
     for folder in (*shelves, Path(model)):
         found = _newest(folder)
         if found:
@@ -455,7 +455,7 @@ def _find_tflite(model) -> Path:
 def _find(model: str | os.PathLike) -> Path:
     """The .tflite or .keras file or the SavedModel folder that a path or name means."""
     path = Path(model)
-    shelves = _shelves()
+    shelves = model_folders()
     if path.name == str(model):  # a bare name
         for shelf in shelves:
             tflite = shelf / f"{model}.tflite"

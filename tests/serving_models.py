@@ -1,0 +1,34 @@
+"""Small models in the layout of TensorFlow Serving, quickly written: without TFLite and card."""
+
+import numpy as np
+import tensorflow as tf
+
+from tfstyle import export
+from tfstyle.networks import generators
+
+STYLES = 3
+
+
+def shaken(model, seed):
+    """The model with weights far enough from their start that every one of them matters."""
+    rng = np.random.default_rng(seed)
+    model.set_weights([w + rng.normal(0, 0.1, w.shape) for w in model.get_weights()])
+    return model
+
+
+def fast(seed=0):
+    return shaken(generators.fast_generator(width=4, depth=1), seed)
+
+
+def fusion(seed=0):
+    return shaken(generators.fusion_generator(styles=STYLES, width=4, depth=1), seed)
+
+
+def save(generator, folder, photo):
+    """Writes the SavedModel of an export into a folder of versions, whole or not at all."""
+    module, signatures = export._servable(generator)
+    staged = folder.parent / f".{folder.parent.name}-{folder.name}"
+    tf.saved_model.save(module, str(staged), signatures=signatures)
+    export._write_warm_up(staged, folder.parent.name, photo, len(generator.inputs) > 1 and STYLES)
+    folder.parent.mkdir(exist_ok=True)
+    return staged.rename(folder)

@@ -1,0 +1,319 @@
+"""A client of TensorFlow Serving and of the development server, over REST or gRPC.
+
+    client = Client("http://localhost:8501", "starry_night")
+    images.write("out.png", client(images.read("photo.jpg"), strength=0.8))
+
+REST needs no TensorFlow. gRPC imports it, for the definitions of its messages.
+"""
+
+import base64
+import json
+import math
+from collections.abc import Mapping, Sequence
+from urllib.parse import quote, urlsplit
+
+import numpy as np
+import requests
+
+from tfstyle import color, images
+
+TIMEOUT = 60.0
+# Codes after which the same request may well be answered.
+_BUSY = {429, 503}
+
+
+class ClientError(ValueError):
+    """A request that was not answered with a picture; the message names server and reason.
+
+    Attributes:
+        code: HTTP status, or the number of gRPC's status; None where no server answered.
+    """
+
+    def __init__(self, message: str, code: int | None = None):
+        super().__init__(message)
+        self.code = code
+
+
+class Client:
+    """Stylizes images on a server.
+
+    Use one client in one thread at a time.
+
+    Attributes:
+        style_count: how many styles the model blends; 0 for a model of one style.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        model: str | None = None,
+        *,
+        version: int | None = None,
+        timeout: float = TIMEOUT,
+    ):
+        """
+        Args:
+            url: http://HOST:PORT or https://HOST:PORT for REST, grpc://HOST:PORT for gRPC; without
+                a port 8501 and 8500.
+            model: its name on the server.
+            version: of the model; the newest by default.
+            timeout: of a request, in seconds.
+
+        Raises:
+            ClientError: where the server does not answer, or has no such model.
+            ValueError: for a URL or a name that cannot be used.
+        """
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        transports = {"http": _Rest, "https": _Rest, "grpc": _Grpc}
+        try:
+            port = parts.port
+        except ValueError:
+            port = -1
+        if parts.scheme not in transports or not parts.hostname or port == -1:
+            raise ValueError(
+                f"{url}: give http://HOST:PORT (REST), https://HOST:PORT or grpc://HOST:PORT"
+            )
+        if not model:
+            raise ValueError(f"{url}: name the model that the server shall use")
+        self._where = f"{url}, model {model}"
+        self._transport = transports[parts.scheme](parts, port, model, version, timeout)
+        self.style_count = self._transport.style_count()
+        self._styles = tuple(map(str, range(self.style_count)))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def name_styles(self, names: Sequence[str]):
+        """Names the styles of the model, in order, for `style`: a server knows only their number.
+
+        Names that are not as many as the styles are those of another version, and not used.
+        """
+        if names and len(names) == self.style_count:
+            self._styles = tuple(names)
+
+    def close(self):
+        """Ends the connection."""
+        self._transport.close()
+
+    def __call__(
+        self,
+        image: np.ndarray,
+        *,
+        strength: float = 1.0,
+        preserve_color: bool = False,
+        style: str | int | Mapping[str | int, float] | None = None,
+    ) -> np.ndarray:
+        """The stylized image, as `inference.Stylizer` gives it.
+
+        Args:
+            image: float32 RGB [H, W, 3] in [0, 1]; it is sent with 8 bits a channel.
+            strength: 0 gives the image itself, 1 the stylized one, between them a linear blend,
+                which is made here.
+            preserve_color: keeps the chroma of the image.
+            style: of a model with several: a name or an index from 0, or {name or index: weight}.
+
+        Returns:
+            float32 RGB [H, W, 3] in [0, 1].
+
+        Raises:
+            ClientError: where the server refuses, or gives no picture of that size.
+            ValueError: for a strength or style that cannot be.
+        """
+        if not 0 <= strength <= 1:
+            raise ValueError(f"strength {strength}: give 0 (the photo) to 1 (fully stylized)")
+        reply = self.stylize_bytes(images.encode(image), style=style)
+        try:
+            stylized = images.decode_bytes(reply, name=f"{self._where}: the reply")
+        except images.ImageError as error:
+            raise ClientError(str(error)) from error
+        if stylized.shape != image.shape:
+            raise ClientError(
+                f"{self._where}: replied with a picture of {stylized.shape[1]}x"
+                f"{stylized.shape[0]} pixels to one of {image.shape[1]}x{image.shape[0]}"
+            )
+        if preserve_color:
+            stylized = color.keep_color(stylized, image)
+        if strength < 1:
+            blend = image * np.float32(1 - strength) + stylized * np.float32(strength)
+            stylized = np.clip(blend, 0, 1)
+        return stylized
+
+    def stylize_bytes(self, encoded: bytes, *, style=None) -> bytes:
+        """A PNG of the stylized image.
+
+        Args:
+            encoded: the bytes of a JPEG or PNG; they are sent as they are.
+            style: as above.
+
+        Raises:
+            ClientError: where the server refuses.
+        """
+        return self._transport.predict(encoded, self.style_weights(style))
+
+    def style_weights(self, style=None) -> list[float] | None:
+        """What a style stands for: a weight for each, with sum 1; None for a model of one style.
+
+        Raises:
+            ValueError: for a style that the model does not have.
+        """
+        if not self.style_count:
+            if style is not None:
+                raise ValueError(f"style {style!r}: the model has one style alone; give none")
+            return None
+        weights = [0.0] * self.style_count
+        chosen = style if isinstance(style, Mapping) else {0 if style is None else style: 1.0}
+        for key, weight in chosen.items():
+            index = self._styles.index(key) if key in self._styles else key
+            if isinstance(index, str) and index.isascii() and index.isdecimal():
+                index = int(index)
+            if not isinstance(index, int | np.integer) or not 0 <= index < self.style_count:
+                raise ValueError(
+                    f"style {key!r}: the model has no such style. Give one of "
+                    f"{', '.join(self._styles)}, or 0 to {self.style_count - 1}"
+                )
+            if not 0 <= weight < math.inf:
+                raise ValueError(f"style {key!r} with weight {weight}: give a number from 0")
+            weights[index] += weight
+        if not any(weights):
+            raise ValueError(f"styles {dict(chosen)}: give at least one of them a weight above 0")
+        largest = max(weights)  # the sum of what is given may overflow
+        weights = [weight / largest for weight in weights]
+        return [weight / sum(weights) for weight in weights]
+
+
+class _Rest:
+    def __init__(self, parts, port, model, version, timeout):
+        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+        base = f"{parts.scheme}://{host}:{port or 8501}{parts.path.rstrip('/')}"
+        self._model = f"{base}/v1/models/{quote(model, safe='')}"
+        if version is not None:
+            self._model += f"/versions/{version}"
+        self._timeout = timeout
+        self._session = requests.Session()
+
+    def style_count(self) -> int:
+        told = self._ask("GET", f"{self._model}/metadata")
+        try:
+            inputs = told["metadata"]["signature_def"]["signature_def"]["encoded"]["inputs"]
+            weights = inputs.get("style_weights")
+            return int(weights["tensor_shape"]["dim"][1]["size"]) if weights else 0
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError):
+            raise ClientError(
+                f"{self._model}: no signature 'encoded'; is it a model that tfstyle exported?"
+            ) from None
+
+    def predict(self, encoded: bytes, weights: list[float] | None) -> bytes:
+        inputs = {"image_bytes": [{"b64": base64.b64encode(encoded).decode()}]}
+        if weights is not None:
+            inputs["style_weights"] = [weights]
+        body = json.dumps({"signature_name": "encoded", "inputs": inputs})
+        told = self._ask("POST", f"{self._model}:predict", body)
+        try:
+            return base64.b64decode(told["outputs"][0]["b64"], validate=True)
+        except (KeyError, TypeError, ValueError, IndexError):
+            raise ClientError(f"{self._model}: the reply holds no picture") from None
+
+    def close(self):
+        self._session.close()
+
+    def _ask(self, method: str, url: str, body: str | None = None) -> dict:
+        try:
+            answer = self._session.request(method, url, data=body, timeout=self._timeout)
+        except requests.Timeout as error:
+            raise ClientError(f"{url}: no answer within {self._timeout:g} s") from error
+        except (requests.RequestException, UnicodeError) as error:
+            raise ClientError(f"{url}: no server answers there ({_reason(error)})") from error
+        try:
+            told = answer.json()
+        except ValueError:
+            told = None
+        if answer.status_code != 200 or not isinstance(told, dict):
+            why = told.get("error") if isinstance(told, dict) else None
+            busy = "; it is busy, try again later" if answer.status_code in _BUSY else ""
+            why = why or answer.reason or "no JSON in the reply"
+            raise ClientError(f"{url}: {why} ({answer.status_code}{busy})", answer.status_code)
+        return told
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost reason that requests wraps."""
+    while error.__cause__ or error.__context__:
+        error = error.__cause__ or error.__context__
+    return getattr(error, "strerror", None) or type(error).__name__
+
+
+class _Grpc:
+    def __init__(self, parts, port, model, version, timeout):
+        import grpc
+        from tensorflow_serving.apis import prediction_service_pb2_grpc
+
+        self._where = f"grpc://{parts.netloc}, model {model}"
+        self._timeout = timeout
+        self._spec = {"name": model}
+        if version is not None:
+            self._spec["version"] = {"value": version}
+        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+        self._channel = grpc.insecure_channel(
+            f"{host}:{port or 8500}",
+            options=[
+                ("grpc.max_send_message_length", -1),
+                ("grpc.max_receive_message_length", -1),
+            ],
+        )
+        self._stub = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
+
+    def style_count(self) -> int:
+        from tensorflow_serving.apis import get_model_metadata_pb2
+
+        request = get_model_metadata_pb2.GetModelMetadataRequest(
+            model_spec=self._spec, metadata_field=["signature_def"]
+        )
+        response = self._call(self._stub.GetModelMetadata, request)
+        definitions = get_model_metadata_pb2.SignatureDefMap()
+        response.metadata["signature_def"].Unpack(definitions)
+        if "encoded" not in definitions.signature_def:
+            raise ClientError(
+                f"{self._where}: no signature 'encoded'; is it a model that tfstyle exported?"
+            )
+        inputs = definitions.signature_def["encoded"].inputs
+        if "style_weights" not in inputs:
+            return 0
+        return inputs["style_weights"].tensor_shape.dim[1].size
+
+    def predict(self, encoded: bytes, weights: list[float] | None) -> bytes:
+        import tensorflow as tf
+        from tensorflow_serving.apis import predict_pb2
+
+        request = predict_pb2.PredictRequest(model_spec={**self._spec, "signature_name": "encoded"})
+        request.inputs["image_bytes"].CopyFrom(tf.make_tensor_proto([encoded]))
+        if weights is not None:
+            proto = tf.make_tensor_proto(np.array([weights], np.float32))
+            request.inputs["style_weights"].CopyFrom(proto)
+        response = self._call(self._stub.Predict, request)
+        pictures = response.outputs["stylized_bytes"].string_val
+        if len(pictures) != 1:
+            raise ClientError(f"{self._where}: the reply holds no picture")
+        return pictures[0]
+
+    def close(self):
+        self._channel.close()
+
+    def _call(self, method, request):
+        import grpc
+
+        try:
+            return method(request, timeout=self._timeout)
+        except grpc.RpcError as error:
+            code = error.code()
+            if code == grpc.StatusCode.UNAVAILABLE:
+                raise ClientError(f"{self._where}: no server answers there") from error
+            if code == grpc.StatusCode.DEADLINE_EXCEEDED:
+                text = f"no answer within {self._timeout:g} s"
+                raise ClientError(f"{self._where}: {text}") from error
+            busy = "; it is busy, try again later" if code.name == "RESOURCE_EXHAUSTED" else ""
+            raise ClientError(
+                f"{self._where}: {error.details()} ({code.name}{busy})", code.value[0]
+            ) from error
