@@ -339,6 +339,31 @@ _UNITS = {
 }
 
 
+def require() -> None:
+    """Raises ValueError, before a training begins, where its report could not be written."""
+    try:
+        from tfstyle.explain import report  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise ValueError(f"--explain needs {error.name}: pip install 'tfstyle[explain]'") from error
+
+
+def looks(options: training.Options) -> int:
+    """Steps between the looks at a training: fifty in all."""
+    return max(2, options.steps // 50)
+
+
+def write_report(folder: Path, *, name: str, after: int = 0) -> Explanation:
+    """Explains the timeline in a run's folder, writes health.html beside it, and prints where."""
+    from tfstyle.explain import report
+
+    found = explain(read(Path(folder) / "health.jsonl"), after=after)
+    path, *_ = report.write(
+        Path(folder) / "health.html", [found], title=f"The training of {name}", pictures={}
+    )
+    print(f"{found.verdict:<11} {found.question} {found.summary}\nHealth      {path}")
+    return found
+
+
 def _derived(line, timeline):
     """A line with what rules need beside what was noted."""
     line = dict(line)
