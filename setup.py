@@ -16,6 +16,7 @@ VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "tfstyle/__init__.py").read
 TENSORFLOW = ">=2.21,<2.22"
 VIDEO = "av>=14,<19"
 CLAHE = "opencv-python-headless>=4.10,<6"
+C2PA = "c2pa-python>=0.38,<0.50"
 EXPLAIN = ["scipy>=1.14,<2", "matplotlib>=3.9,<4", "jinja2>=3.1,<4"]
 
 packages = find_packages(include=["tfstyle", "tfstyle.*"])
@@ -60,6 +61,7 @@ setup(
         "video": [VIDEO],
         "clahe": [CLAHE],
         "explain": EXPLAIN,
+        "c2pa": [C2PA],
         "test": [
             "pytest>=8,<10",
             "hypothesis>=6,<7",
@@ -67,6 +69,7 @@ setup(
             "saliency>=0.2.1,<0.3",  # what integrated gradients are tested against
             VIDEO,
             CLAHE,
+            C2PA,
             *EXPLAIN,
         ],
     },

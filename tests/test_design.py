@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 # project. A package counts as one module. What no row names is not allowed to exist.
 ROWS = (
     ("images", "color", "losses", "networks", "lbfgs", "machine", "image_pool", "records"),
-    ("features", "data", "samples"),
+    ("features", "data", "samples", "provenance"),
     ("steps", "objective", "metrics", "advice", "datasets", "paintings"),
     ("gatys",),
     ("training", "export", "inference"),
@@ -25,9 +25,12 @@ ROW = {module: row for row, modules in enumerate(ROWS) for module in modules}
 
 # Distributions whose modules have another name.
 DISTRIBUTIONS = {"absl": "absl-py", "PIL": "pillow", "cv2": "opencv-python-headless"}
+DISTRIBUTIONS["c2pa"] = "c2pa-python"
 
 # What a module asks for by itself, with an error that names the extra.
 OPTIONAL = {"tfstyle.video": {"av"}, "tfstyle.networks.clahe": {"opencv-python-headless"}}
+# c2pa-python brings cryptography with it.
+OPTIONAL["tfstyle.provenance"] = {"c2pa-python", "cryptography"}
 # All of tfstyle.explain asks for the extra of that name.
 EXPLAIN = {"scipy", "matplotlib", "jinja2"}
 

@@ -57,6 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _add_optimize(commands)
     _add_evaluate(commands)
     _add_explain(commands)
+    _add_verify(commands)
     _add_models(commands)
     _add_records(commands)
     _add_dataset(commands)
@@ -138,8 +139,30 @@ the exit code is 2.""",
         type=_number(int, 1),
         help="threads of a TFLite model (default: one for each core)",
     )
+    _add_sign(parser)
     parser.add_argument("--json", action="store_true", help="print what was done as JSON")
     parser.set_defaults(function=_stylize)
+
+
+def _add_sign(parser):
+    parser.add_argument(
+        "--sign",
+        nargs=2,
+        metavar=("CERT", "KEY"),
+        help="PEM files: sign what made the picture into it (Content Credentials; see `tfstyle "
+        "verify`)",
+    )
+
+
+def _noted(args, made: dict) -> dict:
+    """Arguments of `images.write` that note in a picture what made it, and sign it if asked to."""
+    from tfstyle import provenance
+
+    options = provenance.notes(made)
+    if args.sign:
+        sign = provenance.signer(*args.sign)
+        options["finish"] = lambda data, format: sign(data, format, made)
+    return options
 
 
 def _blend(text: str) -> dict[str, float]:
@@ -174,6 +197,7 @@ def _stylize(args) -> int:
     if jobs:
         stylizer = inference.Stylizer.load(args.model, threads=args.threads)
         stylizer.style_weights(args.style)  # a wrong one is told once, not of every image
+        noted = _noted(args, _made(args, inference.card(args.model)))
     for folder in {target.parent for _, target in jobs if target}:
         folder.mkdir(parents=True, exist_ok=True)
     done = []
@@ -196,9 +220,10 @@ def _stylize(args) -> int:
             if args.compare:
                 picture = inference.compare(photo, None, picture)
             if target:
-                images.write(target, picture, quality=args.quality)
+                images.write(target, picture, quality=args.quality, **noted)
             else:
-                rest = images.encode(picture)
+                rest = images.encode(picture, text=noted["text"], xmp=noted["xmp"])
+                rest = noted["finish"](rest, "png") if args.sign else rest
                 while rest:  # under PYTHONUNBUFFERED a write may stop half way
                     rest = rest[sys.stdout.buffer.write(rest) :]
                 sys.stdout.buffer.flush()
@@ -230,6 +255,17 @@ def _stylize(args) -> int:
     if errors and len(errors) + len(done) > 1:
         _complain("tfstyle", f"{len(errors)} of {len(errors) + len(done)} could not be stylized")
     return 2 if errors else 0
+
+
+def _made(args, card: dict) -> dict:
+    """What `stylize` notes in a picture: the model and what was asked of it."""
+    made = {"model": card.get("name") or _label(args.model)}
+    made |= {key: card[key] for key in ("version", "licence") if card.get(key)}
+    if args.style:
+        made["style"] = args.style
+    if args.strength != 1:
+        made["strength"] = args.strength
+    return made
 
 
 def _label(model: str) -> str:
@@ -416,6 +452,7 @@ Ctrl-C writes the picture so far (exit code 130); a second one ends at once and 
         default=fps,
         help=f"frames a second (default {fps})",
     )
+    _add_sign(group)
     group.add_argument("--json", action="store_true", help="print the final figures as JSON")
     parser.set_defaults(function=_optimize)
 
@@ -552,6 +589,8 @@ def _optimize(args) -> int:
         if not os.access(path.parent, os.W_OK):
             raise ValueError(f"{path}: no permission to write into {path.parent}.")
     settings = {"content": content, "styles": styles, "options": options, "sha256": digests}
+    noted = _noted(args, {"method": "optimisation of one picture", "backbone": options["backbone"]})
+    texts = noted.pop("text")
 
     def write(path, image, figures):
         text = json.dumps(settings | {"figures": figures})
@@ -560,8 +599,9 @@ def _optimize(args) -> int:
             image,
             quality=options["quality"],
             bits=options["bits"],
-            text={"Software": f"tfstyle {tfstyle.__version__}", _SETTINGS: text},
+            text=texts | {_SETTINGS: text},
             icc=icc,
+            **noted,
         )
 
     with contextlib.ExitStack() as stack:
@@ -1101,6 +1141,57 @@ def _explain(args) -> int:
         print(f"{each.verdict:<11} {each.question} {each.summary}")
     print(f"Report      {files[0]}")
     return 1 if args.strict and any(each.verdict == "FAIL" for each in found) else 0
+
+
+def _add_verify(commands):
+    parser = commands.add_parser(
+        "verify",
+        help="say what made a picture, from its metadata and signature",
+        description="Says what made a picture, as its metadata and its signature tell.",
+        epilog="""\
+Every picture of `stylize` and `optimize` says in its metadata that it is AI-generated, by which
+model and version. Most programs that edit or send pictures drop that, and anyone can change it. A
+picture made with --sign CERT KEY carries a signed manifest besides (Content Credentials, C2PA),
+which shows any change since. It needs: pip install 'tfstyle[c2pa]'
+
+States: Valid (unchanged since it was signed), Trusted (and the signer is on a list of trust),
+Invalid (changed, or the signature is broken).
+
+Exit code: 0 where what made the picture is told and no signature is broken, 1 where not.
+
+Examples:
+  tfstyle verify painted.jpg
+  tfstyle stylize photo.jpg -o painted.jpg --sign chain.pem key.pem""",
+    )
+    parser.add_argument("picture", metavar="PICTURE", help="an image file")
+    parser.add_argument("--json", action="store_true", help="print all of it as JSON")
+    parser.set_defaults(function=_verify)
+
+
+def _verify(args) -> int:
+    from tfstyle import provenance
+
+    plain = provenance.found(args.picture)
+    signed = provenance.verified(args.picture) if provenance.can_verify() else None
+    made = plain["made"] or (signed or {}).get("made")
+    source = plain["source_type"] or (signed or {}).get("source_type")
+    if args.json:
+        print(json.dumps({"file": args.picture, "metadata": plain, "signed": signed}, indent=2))
+    else:
+        told = ", ".join(f"{key} {value}" for key, value in (plain["made"] or {}).items())
+        print(f"Made by     {told or 'nothing in its metadata'}")
+        print(f"Source      {source.rpartition('/')[2] if source else 'not told'}")
+        if signed:
+            by = signed["signer"] or "unknown"
+            why = f" ({', '.join(signed['problems'])})" if signed["problems"] else ""
+            print(f"Signature   {signed['state']}, by {by}{why}")
+            told = ", ".join(f"{key} {value}" for key, value in (signed["made"] or {}).items())
+            print(f"Signed      {told or 'nothing about what made it'}")
+        elif not provenance.can_verify():
+            print("Signature   not looked for: pip install 'tfstyle[c2pa]'")
+        else:
+            print("Signature   none")
+    return 1 if not made or (signed and signed["state"] == "Invalid") else 0
 
 
 def _add_models(commands):
