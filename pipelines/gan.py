@@ -256,6 +256,7 @@ def train(
         ]
         if noise_dim:
             batch.append(next(iter(data.noise_batches(noise_dim, batch_size=8, seed=0))))
+        batch = [tf.constant(part) for part in batch]
         monitor = health.Monitor(
             folder=run.folder,
             every=health.looks(options),

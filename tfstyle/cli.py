@@ -1049,24 +1049,42 @@ def _add_explain(commands):
         help="say why a picture looks as it does, and test what is said",
         description="Says why a stylized picture looks as it does, and tests what it says.",
         epilog="""\
-The page says in sentences and maps where the losses come from, and which strokes still differ from
-the style; of a .keras model also what its skip connections do. Every explanation stands beside
-tests that it could have failed, with their verdict. Beside report.html lie report.json (all
-numbers) and .npz files (the maps).
+The page says in sentences and maps where the losses come from, which strokes still differ from the
+style, and what each layer sees of it. Of a model whose network is known (one that `tfstyle models`
+lists, a .keras file, or a folder runs/NAME of pipelines.gan) also what its skip connections do,
+which units paint what, what the weights of the losses do, whether noise is heeded, in which
+directions styles can be steered, and why the discriminator takes a picture for real. At the end
+stand two changes that follow from the largest findings, tried, with their figures. Every
+explanation stands beside tests that it could have failed, with their verdict. Beside report.html
+lie report.json (all numbers) and .npz files (the maps).
+
+Budgets, at 256 pixels on two cores: quick, under 2 minutes; full, under 20, with more layers,
+styles and units.
 
 Examples:
   tfstyle explain starry_night --content photo.jpg --style painting.jpg -o report.html
-  tfstyle explain painted.png --content photo.jpg --style painting.jpg -o report.html --strict""",
+  tfstyle explain painted.png --content photo.jpg --style painting.jpg -o report.html --strict
+  tfstyle explain runs/van_gogh --content photo.jpg --style painting.jpg -o report.html \\
+      --budget full""",
     )
     parser.add_argument(
         "model",
-        metavar="MODEL|PICTURE",
-        help="a model, as `tfstyle stylize --model` takes it, or a stylized picture, such as one "
-        "that `tfstyle optimize` made",
+        metavar="MODEL|RUN|PICTURE",
+        help="a model, as `tfstyle stylize --model` takes it, a folder runs/NAME of pipelines.gan, "
+        "or a stylized picture, such as one that `tfstyle optimize` made",
     )
     parser.add_argument("--content", required=True, metavar="C", help="the photo")
     parser.add_argument("--style", required=True, metavar="S", help="the style image")
-    parser.add_argument("-o", "--output", required=True, metavar="HTML", help="the page to write")
+    parser.add_argument(
+        "-o", "--output", "--out", required=True, metavar="HTML", help="the page to write"
+    )
+    parser.add_argument(
+        "--budget",
+        metavar="NAME",
+        type=_choice(("quick", "full")),
+        default="quick",
+        help="quick or full: how long it may take (default quick)",
+    )
     parser.add_argument(
         "--size",
         metavar="N",
@@ -1084,7 +1102,7 @@ Examples:
 def _explain(args) -> int:
     import tqdm
 
-    from tfstyle import features, images, inference, losses, metrics, samples
+    from tfstyle import images
 
     if Path(args.output).suffix != ".html":
         raise ValueError(f"-o {args.output}: give a name that ends in .html")
@@ -1095,46 +1113,41 @@ def _explain(args) -> int:
                 f"{name}: {image.shape[1]}x{image.shape[0]} pixels at --size {args.size}: 32 a "
                 "side are needed"
             )
-    if Path(args.model).suffix.lower() in images.SUFFIXES:
-        picture = images.resize(images.read(args.model), content.shape[:2])
-    else:
-        picture = inference.Stylizer.load(args.model)(content)
     try:
-        from tfstyle.explain import loss_maps, report, skips, style_gap
+        from tfstyle.explain import report, survey
     except ModuleNotFoundError as error:
         raise ValueError(
             f"explanations need {error.name}: pip install 'tfstyle[explain]'"
         ) from error
 
-    extractor = features.vgg16((*losses.STYLE_LAYERS, losses.CONTENT_LAYER))
-    weights = {"content": 1.0, "style": 10.0, "tv": 1.0}
-    work = [
-        lambda: loss_maps.explain(
-            picture, content=content, style=style, extractor=extractor, weights=weights
-        ),
-        lambda: style_gap.explain(picture, style, extractor=extractor, seed=args.seed),
-    ]
-    if Path(args.model).suffix == ".keras":
-        generator = inference.read_keras(Path(args.model))
-        if len(generator.inputs) == 1 and skips.connections(generator):
-            others = [images.fit(images.read(path), args.size) for path in samples.photo_paths()]
-            work.append(
-                lambda: skips.explain(
-                    generator,
-                    [content],
-                    score=lambda output, photo: metrics.content_distance(
-                        output, photo, extractor=extractor
-                    ),
-                    held_out=others,
-                )
-            )
-    found = [each() for each in tqdm.tqdm(work, unit="explanation", disable=None)]
+    work = survey.of(args.model, content=content, style=style, budget=args.budget, seed=args.seed)
+    found = []
+    # Costs are seconds on two cores, so that the time left is about right from the start.
+    with tqdm.tqdm(
+        total=sum(job.cost for job in work.jobs),
+        disable=None,
+        bar_format="{l_bar}{bar}| {elapsed} gone, {remaining} left{postfix}",
+    ) as bar:
+        for job in work.jobs:
+            bar.set_postfix_str(job.name)
+            done = 0.0
+
+            def tell(job=job):
+                nonlocal done
+                part = min(job.cost / max(job.parts, 1), job.cost - done)
+                done += part
+                bar.update(part)
+
+            result = job.run({each.name: each for each in found}, tell)
+            bar.update(job.cost - done)
+            if result is not None:
+                found.append(result)
     Path(args.output).parent.mkdir(parents=True, exist_ok=True)
     files = report.write(
         args.output,
         found,
         title=f"Why {Path(args.model).name} looks like that",
-        pictures={"photo": content, "style": style, "picture": picture},
+        pictures={"photo": content, "style": style, "picture": work.picture},
         ground="picture",
     )
     for each in found:

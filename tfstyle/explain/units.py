@@ -7,7 +7,7 @@ order estimate, gradient times (activation less mean), and those with most of it
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import keras
 import numpy as np
@@ -167,6 +167,7 @@ def explain(
     ablate: int = 64,
     together: int = 4,
     seed: int = 0,
+    tell: Callable[[], object] = lambda: None,
 ) -> Explanation:
     """Which units paint what.
 
@@ -181,6 +182,7 @@ def explain(
             rest drawn from all others, so that the screening can be held to what it left out.
         together: of the first units, ablated at once for the test on `held_out`.
         seed: of all draws.
+        tell: called after each ablation of all photos.
 
     Returns:
         Figures "effect/LAYER:UNIT" of the ten with most effect (in deviations of each measure over
@@ -219,12 +221,11 @@ def explain(
     rest = rng.permutation(order[first:])[: ablate - first]
     chosen = np.concatenate([order[:first], rest]).astype(int)
     whole = [gated.measured(photo) for photo in photos]
-    effects = np.stack(
-        [
-            [full - gated.measured(photo, [gated.units[unit]]) for unit in chosen]
-            for photo, full in zip(photos, whole, strict=True)
-        ]
-    )
+    effects = np.zeros((len(photos), len(chosen), len(names)))
+    for i, unit in enumerate(chosen):
+        for j, photo in enumerate(photos):
+            effects[j, i] = whole[j] - gated.measured(photo, [gated.units[unit]])
+        tell()
     screened = screened[:, chosen]
     deviation = np.maximum(np.sqrt((effects**2).mean(axis=(0, 1))), 1e-9)
     size = np.sqrt(((effects / deviation) ** 2).mean(axis=0).sum(axis=1))
@@ -273,6 +274,8 @@ def explain(
             "all/effects": effects,
             "all/screened": screened,
             "all/units": np.array(labels),
+            "all/means": np.array([means[i][c] for i, c in (gated.units[u] for u in chosen)]),
+            "all/first": np.array(reddest),
             "all/measures": np.array(names),
         },
         units={
