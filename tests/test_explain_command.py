@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from tfstyle import cli, features, images, losses
-from tfstyle.explain import models, style_gap, suggestions, survey
+from tfstyle.explain import loss_maps, models, style_gap, suggestions, survey
 from tfstyle.explain.results import Explanation
 from tfstyle.networks import discriminators, generators
 
@@ -23,8 +23,11 @@ def desk(tmp_path, monkeypatch, photo, tiny_extractor):
     )
     monkeypatch.setattr(features, "vgg16", lambda layers, **options: tiny_extractor)
     monkeypatch.setattr(features, "alexnet", lambda **options: shallow)
-    images.write("photo.png", photo[:64, :64])
-    images.write("painting.png", photo[::-1][:64, :48])
+    noise = np.random.default_rng(0).normal(0, 0.1, (64, 64, 3))
+    painted = np.clip(photo[:64, :64] + noise, 0, 1).astype("float32")
+    pictures = {"photo": photo[:64, :64], "painting": photo[::-1][:64, :48], "painted": painted}
+    for name, image in pictures.items():
+        images.write(f"{name}.png", image)
     return tmp_path
 
 
@@ -117,8 +120,8 @@ def test_more_weight_on_a_layer_lowers_its_loss_beyond_the_same_run_without(tiny
 # The command
 
 
-def explain(*arguments):
-    flags = ["--content", "photo.png", "--style", "painting.png", "--size", "64", "-o", "why.html"]
+def explain(*arguments, output="why.html"):
+    flags = ["--content", "photo.png", "--style", "painting.png", "--size", "64", "-o", output]
     return cli.main(["explain", *arguments, *flags])
 
 
@@ -193,3 +196,41 @@ def test_the_losses_of_a_trained_generator_are_weighed(desk):
     found = survey._loss_weights(networks, images.read("painting.png"), features.vgg16(()))
     assert {f"gradient/{name}" for name in ("content", "style", "tv")} <= found.figures.keys()
     assert len(found.checks) == 2 and losses.CONTENT_LAYER
+
+
+def test_a_picture_is_explained_the_same_again(desk, shortened, capsys):
+    assert explain("painted.png", output="new/why.html") == 0
+    told = capsys.readouterr().out
+    assert "PASS        Where does each loss come from?" in told and "new/why.html" in told
+    assert {path.suffix for path in (desk / "new").iterdir()} == {".html", ".json", ".npz"}
+    page = (desk / "new/why.html").read_text("utf-8")
+    assert len(page) < 15_000_000 and 'src="http' not in page and "href" not in page
+    first = (desk / "new/why.json").read_bytes()
+    assert explain("painted.png", output="new/why.html") == 0
+    assert (desk / "new/why.json").read_bytes() == first
+
+
+def test_strict_fails_where_a_verdict_does(desk, shortened, monkeypatch):
+    own = loss_maps.content_map
+    monkeypatch.setattr(loss_maps, "content_map", lambda *of: 1.01 * own(*of))
+    assert explain("painted.png") == 0
+    assert explain("painted.png", "--strict") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["painted.png", "-o", "why.pdf"], "why.pdf: give a name that ends in .html"),
+        (["nothing.png", "-o", "why.html"], "nothing.png"),
+        (["nothing", "-o", "why.html"], "nothing"),
+        (["painted.png", "-o", "why.html", "--style", "photo.png/"], "photo.png/"),
+    ],
+)
+def test_what_cannot_be_explained_is_told_in_one_line(desk, capsys, arguments, told):
+    flags = ["--content", "photo.png", "--size", "64"]
+    if "--style" not in arguments:
+        flags += ["--style", "painting.png"]
+    assert cli.main(["explain", *arguments, *flags]) == 2
+    error = capsys.readouterr().err
+    assert told in error and "Traceback" not in error
+    assert not (desk / "why.html").exists()

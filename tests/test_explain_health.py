@@ -106,12 +106,18 @@ def test_gradients_of_losses_and_their_cosines_have_closed_forms(tmp_path):
     assert found["diversity"] == 0  # the same noise four times
 
 
-def test_a_frozen_generator_is_found_and_its_clean_twin_is_not(tmp_path):
-    for fault in (None, "frozen generator"):
-        lines = tiny_gan.train(tmp_path / str(fault), fault=fault, seed=50, count=48)
-        rules = [r for r in health.RULES if r.quantity == "generator/update_ratio"]
-        assert health.explain(lines, rules=rules).verdict == ("FAIL" if fault else "PASS")
-        assert len(lines) == 6 and all(math.isfinite(v) for each in lines for v in each.values())
+@pytest.mark.parametrize(
+    ("fault", "quantity"),
+    [("frozen generator", "generator/update_ratio"), ("constant output", "diversity")],
+)
+def test_a_frozen_and_a_collapsed_gan_are_found_and_their_clean_twin_is_not(
+    fault, quantity, tmp_path
+):
+    rules = [rule for rule in health.RULES if rule.quantity == quantity]
+    for has in (None, fault):
+        lines = tiny_gan.train(tmp_path / str(has), fault=has, seed=50, count=64)
+        assert health.explain(lines, rules=rules).verdict == ("FAIL" if has else "PASS")
+        assert len(lines) == 8 and all(math.isfinite(v) for each in lines for v in each.values())
     assert list((tmp_path / "None/logs/health").glob("events*"))
 
 

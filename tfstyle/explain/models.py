@@ -107,21 +107,31 @@ def _of_export(model):
     styles = card.get("styles") or []
     if builder == "fusion_generator":
         size["styles"] = len(styles)
-    generator = getattr(generators, builder)(**size)
     reader = tf.train.load_checkpoint(os.path.join(saved, "variables", "variables"))
     values = [
         reader.get_tensor(key)
         for key in sorted(reader.get_variable_to_shape_map(), key=_natural)
         if key.startswith("weights/") and key.endswith("VARIABLE_VALUE")
     ]
-    if not _given(generator, values):
-        return None
     photo = np.random.default_rng(0).uniform(size=(48, 40, 3)).astype("float32")
-    ours = inference.Stylizer.load(generator)(photo)
     theirs = inference.Stylizer.load(saved)(photo)
-    if np.abs(ours - theirs).max() > 2 / 255:
-        return None
-    return Networks(generator, options=options, kind="styles" if styles else "")
+    newest = getattr(generators, builder)(**size)
+    for generator in (newest, _unsmoothed(newest)):
+        if _given(generator, values):
+            ours = inference.Stylizer.load(generator)(photo)
+            if np.abs(ours - theirs).max() < 2 / 255:
+                return Networks(generator, options=options, kind="styles" if styles else "")
+    return None
+
+
+def _unsmoothed(generator):
+    """As generators were built before their up-sampling was smoothed."""
+
+    def clone(layer):
+        config = layer.get_config()
+        return type(layer).from_config(config | ({"smooth": False} if "smooth" in config else {}))
+
+    return keras.models.clone_model(generator, clone_function=clone)
 
 
 def _natural(key):
