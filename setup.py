@@ -17,6 +17,7 @@ TENSORFLOW = ">=2.21,<2.22"
 VIDEO = "av>=14,<19"
 CLAHE = "opencv-python-headless>=4.10,<6"
 SERVING = ["aiohttp>=3.12,<4", "prometheus-client>=0.21,<1"]
+C2PA = "c2pa-python>=0.38,<0.50"
 EXPLAIN = ["scipy>=1.14,<2", "matplotlib>=3.9,<4", "jinja2>=3.1,<4"]
 
 packages = find_packages(include=["tfstyle", "tfstyle.*"])
@@ -68,6 +69,7 @@ setup(
         "camera": [CLAHE],
         "explain": EXPLAIN,
         "serving": SERVING,
+        "c2pa": [C2PA],
         "test": [
             "pytest>=8,<10",
             "hypothesis>=6,<7",
@@ -76,6 +78,7 @@ setup(
             "playwright>=1.50,<2",  # drives an installed Chromium through the page of tfstyle.web
             VIDEO,
             CLAHE,
+            C2PA,
             *EXPLAIN,
             *SERVING,
             "pyyaml>=6,<7",  # reads deploy/*.yaml

@@ -35,6 +35,7 @@ import tensorflow as tf
 
 from tfstyle import cli, export, images, steps, training
 from tfstyle.data import digit_batches, noise_batches, read_digits
+from tfstyle.explain import health
 from tfstyle.networks import mnist
 
 JUDGED = 1000
@@ -51,6 +52,7 @@ def train(
     learning_rate: float | None = None,
     real_label: float | None = None,
     ema_decay: float = 0.998,
+    explain: bool = False,
     options: training.Options = training.Options(steps=6000),  # noqa: B008 (frozen)
 ):
     """Trains, judges and shows a generator of digits.
@@ -67,9 +69,13 @@ def train(
         real_label: the probability that the discriminator is to give real digits; none for 0.9
             (cosine), which keeps it from getting too sure, or 1 (document).
         ema_decay: of the average of the weights that is judged and kept; 0 for the last weights.
+        explain: note every fiftieth part of the training how healthy it is (runs/NAME/health.jsonl
+            and TensorBoard), and end with a report of faults and remedies, health.html.
         options: see training.Options.
     """
-    settings = {key: value for key, value in locals().items() if key != "options"}
+    settings = {key: value for key, value in locals().items() if key not in ("options", "explain")}
+    if explain:
+        health.require()
     strategy = training.prepare(options)
 
     # Data
@@ -143,7 +149,24 @@ def train(
     def sample():
         return mnist.tiled(result(noise[:100]))
 
+    monitor = None
+    if explain and chief:
+        looked_at = noise[:64]
+        monitor = health.Monitor(
+            folder=run.folder,
+            every=health.looks(options),
+            generator=generator,
+            inputs=looked_at,
+            real=images.from_uint8(digits.train[:256]),
+            terms=lambda: step.terms(None, looked_at),
+            weights=step.weights,
+            discriminator=discriminator,
+            held_out=images.from_uint8(digits.test[:256]),
+        )
+
     def show(progress):
+        if monitor:
+            monitor(progress)
         if chief and progress.step % options.sample_every == 0:
             (run.folder / "samples").mkdir(exist_ok=True)
             images.write(run.folder / f"samples/{progress.step:06d}.png", sample())
@@ -167,6 +190,8 @@ def train(
     )
     if not chief:
         return
+    if monitor:
+        health.write_report(run.folder, name=name)
 
     # Export: `export` is for networks from image to image, so the generator is kept as Keras does.
     test = images.from_uint8(digits.test)

@@ -11,6 +11,8 @@ painting and the VGG16 content features of the photo.
 
 import pathlib
 
+import tensorflow as tf
+
 from tfstyle import (
     cli,
     data,
@@ -24,6 +26,7 @@ from tfstyle import (
     steps,
     training,
 )
+from tfstyle.explain import health
 from tfstyle.networks import generators
 
 
@@ -49,6 +52,7 @@ def train(
     clip_norm: float = 5.0,
     ema_decay: float = 0.995,
     evaluate_on: str = "",
+    explain: bool = False,
     strict_data: bool = False,
     saved_models: str = "saved_models",
     options: training.Options = training.Options(steps=600),  # noqa: B008 (frozen)
@@ -81,11 +85,15 @@ def train(
         ema_decay: of the average of the weights that is exported; 0 for the last weights.
         evaluate_on: photos (files or folders, separated by commas) that are kept out of training
             for validation and the figures on the model card; the bundled photos where empty.
+        explain: note every fiftieth part of the training how healthy it is (runs/NAME/health.jsonl
+            and TensorBoard), and end with a report of faults and remedies, health.html.
         strict_data: stop at the first unreadable image.
         saved_models: folder to export to.
         options: see training.Options.
     """
-    settings = {key: value for key, value in locals().items() if key != "options"}
+    settings = {key: value for key, value in locals().items() if key not in ("options", "explain")}
+    if explain:
+        health.require()
     strategy = training.prepare(options)
 
     # Data
@@ -152,6 +160,26 @@ def train(
         total += style_weight * figures["style_distance"]
         return {"total": total, **figures}
 
+    monitor = None
+    if explain and training.is_chief(strategy):
+        looked_at = tf.constant(
+            data.crops(
+                content or samples.photo_paths(),
+                8,
+                crop_size=crop_size,
+                seed=options.seed,
+                exclude=held_out,
+            )
+        )
+        monitor = health.Monitor(
+            folder=run.folder,
+            every=health.looks(options),
+            generator=generator,
+            inputs=looked_at,
+            real=looked_at,
+            terms=lambda: step.terms(looked_at),
+            weights=step.weights,
+        )
     final_losses = training.fit(
         step.update,
         batches=batches,
@@ -160,12 +188,15 @@ def train(
         options=options,
         strategy=strategy,
         ema=ema,
+        callback=monitor,
         sample=lambda: training.sample_grid(result, shown),
         weights={"content": content_weight, "style": style_weight, "tv": tv_weight},
         validate=validate,
     )
     if not training.is_chief(strategy):
         return
+    if monitor:
+        health.write_report(run.folder, name=name)
 
     # Export
     extractor = features.vgg16(metrics.LAYERS)

@@ -42,6 +42,7 @@ from tfstyle import (
     steps,
     training,
 )
+from tfstyle.explain import health
 from tfstyle.networks import discriminators, generators
 
 SCALE = (1.5, 2.0)
@@ -82,6 +83,8 @@ def train(
     clip_norm: float = 5.0,
     ema_decay: float = 0.995,
     evaluate_on: str = "",
+    style_held_out: str = "",
+    explain: bool = False,
     strict_data: bool = False,
     saved_models: str = "saved_models",
     options: training.Options = training.Options(steps=700),  # noqa: B008 (frozen)
@@ -130,17 +133,24 @@ def train(
         ema_decay: of the average of the weights that is exported; 0 for the last weights.
         evaluate_on: photos (files or folders, separated by commas) that are kept out of training
             and give the figures on the model card.
+        style_held_out: paintings (as evaluate_on) that are kept out of training, for --explain to
+            see whether the discriminator learns the others by heart.
+        explain: note every fiftieth part of the training how healthy it is (runs/NAME/health.jsonl
+            and TensorBoard), and end with a report of faults and remedies, health.html.
         strict_data: stop at the first unreadable image.
         saved_models: folder to export to.
         options: see training.Options.
     """
-    settings = {key: value for key, value in locals().items() if key != "options"}
+    settings = {key: value for key, value in locals().items() if key not in ("options", "explain")}
+    if explain:
+        health.require()
     strategy = training.prepare(options)
 
     # Data
     name = name or pathlib.Path(style).stem
     export.check_name(name)
     held_out = data.list_files(evaluate_on)
+    unseen = data.list_files(style_held_out)
     run = training.open_run(name, options, settings)
     if style in samples.STYLES:
         paintings = samples.write_styles(run.folder / "style", style)
@@ -158,7 +168,9 @@ def train(
         of_content, content_report = data.image_batches(
             content or samples.photo_paths(), seed=options.seed, exclude=held_out, **crops
         )
-        of_style, style_report = data.image_batches(paintings, seed=options.seed + 1, **crops)
+        of_style, style_report = data.image_batches(
+            paintings, seed=options.seed + 1, exclude=unseen, **crops
+        )
         parts = [of_content, of_style]
         if noise_dim:
             parts.append(data.noise_batches(noise_dim, seed=options.seed, **shape))
@@ -235,6 +247,28 @@ def train(
     # Of a dataset there are no files to judge by.
     dataset = any(prefix in str(paintings) for prefix in ("tfds:", "records:"))
     painting_files = [] if dataset else data.list_files(paintings)
+    monitor = None
+    if explain and training.is_chief(strategy):
+        looked_at = {"crop_size": crop_size, "seed": options.seed, "scale": SCALE}
+        batch = [
+            data.crops(content or samples.photo_paths(), 8, exclude=held_out, **looked_at),
+            data.crops(paintings, 8, exclude=unseen, **looked_at),
+        ]
+        if noise_dim:
+            batch.append(next(iter(data.noise_batches(noise_dim, batch_size=8, seed=0))))
+        batch = [tf.constant(part) for part in batch]
+        monitor = health.Monitor(
+            folder=run.folder,
+            every=health.looks(options),
+            generator=generator,
+            inputs=[batch[0], batch[2]] if noise_dim else batch[0],
+            real=data.crops(paintings, 32, exclude=unseen, **looked_at),
+            terms=lambda: step.terms(*batch),
+            weights=step.weights,
+            discriminator=discriminator,
+            boundary=0.5 if adversarial == "lsgan" else 0.0,
+            held_out=data.crops(unseen, 32, **looked_at) if unseen else None,
+        )
     judge = metrics.Validator(photos=photo_files, paintings=painting_files, size=256)
     shown = samples.crops(crop_size)
     final_losses = training.fit(
@@ -252,11 +286,14 @@ def train(
         strategy=strategy,
         ema=ema,
         sample=lambda: training.sample_grid(result, shown),
+        callback=monitor,
         weights={key: weight for key, weight in weights.items() if weight},
         validate=lambda: judge(stylizer),
     )
     if not training.is_chief(strategy):
         return
+    if monitor:
+        health.write_report(run.folder, name=name, after=warmup_steps)
 
     # Export
     exported = export.export(

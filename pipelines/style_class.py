@@ -51,6 +51,7 @@ from tfstyle import (
     steps,
     training,
 )
+from tfstyle.explain import health
 from tfstyle.networks import discriminators, generators
 
 # Crops of each style that the judge and the mean Gram matrices are taken from; of each style's
@@ -81,6 +82,7 @@ def train(
     clip_norm: float = 5.0,
     ema_decay: float = 0.995,
     evaluate_on: str = "",
+    explain: bool = False,
     strict_data: bool = False,
     saved_models: str = "saved_models",
     options: training.Options = training.Options(steps=1200),  # noqa: B008 (frozen)
@@ -114,11 +116,15 @@ def train(
         ema_decay: of the average of the weights that is exported; 0 for the last weights.
         evaluate_on: photos (files or folders, separated by commas) that are kept out of training
             and judged; two bundled ones where empty.
+        explain: note every fiftieth part of the training how healthy it is (runs/NAME/health.jsonl
+            and TensorBoard), and end with a report of faults and remedies, health.html.
         strict_data: stop at the first unreadable image.
         saved_models: folder to export to.
         options: see training.Options.
     """
-    settings = {key: value for key, value in locals().items() if key != "options"}
+    settings = {key: value for key, value in locals().items() if key not in ("options", "explain")}
+    if explain:
+        health.require()
     strategy = training.prepare(options)
 
     # Data
@@ -251,6 +257,30 @@ def train(
     shown = samples.crops(crop_size)
     # The styles in turn.
     shown_in = np.eye(len(names), dtype=np.float32)[np.arange(len(shown)) % len(names)]
+    monitor = None
+    if explain and training.is_chief(strategy):
+        looked_at = tf.constant(
+            data.crops(content or samples.photo_paths(), 8, crop_size=crop_size, exclude=held_out)
+        )
+        in_turn = tf.one_hot(tf.range(8) % len(names), len(names))
+
+        def more_real(pictures):
+            """Log odds that a picture is of any of the styles, and not generated."""
+            logits = discriminator(pictures)
+            return tf.reduce_logsumexp(logits[:, :-1], axis=1) - logits[:, -1]
+
+        monitor = health.Monitor(
+            folder=run.folder,
+            every=health.looks(options),
+            generator=generator,
+            inputs=[looked_at, in_turn],
+            real=np.concatenate([pictures[:16] for pictures in fitted]),
+            terms=lambda: step.terms(looked_at, in_turn),
+            weights=step.weights,
+            discriminator=discriminator,
+            score=more_real,
+            held_out=np.concatenate([pictures[:16] for pictures in kept_out]),
+        )
     final_losses = training.fit(
         step.update,
         batches=batches,
@@ -264,12 +294,15 @@ def train(
         options=options,
         strategy=strategy,
         ema=ema,
+        callback=monitor,
         sample=lambda: training.sample_grid(lambda batch: result([batch, shown_in]), shown),
         weights={"content": content_weight, "style": style_weight, "class": class_weight},
         validate=validate,
     )
     if not training.is_chief(strategy):
         return
+    if monitor:
+        health.write_report(run.folder, name=name)
 
     # Judge
     of_paintings = np.concatenate(kept_out)

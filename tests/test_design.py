@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 ROWS = (
     ("images", "color", "losses", "networks", "lbfgs", "machine", "image_pool", "records", "tiles")
     + ("tflite",),
-    ("features", "data", "samples", "camera"),
+    ("features", "data", "samples", "camera", "provenance"),
     ("steps", "objective", "metrics", "advice", "datasets", "paintings"),
     ("gatys",),
     ("training", "export", "inference"),
@@ -28,6 +28,7 @@ ROW = {module: row for row, modules in enumerate(ROWS) for module in modules}
 # Distributions whose modules have another name.
 DISTRIBUTIONS = {"absl": "absl-py", "PIL": "pillow", "cv2": "opencv-python-headless"}
 DISTRIBUTIONS |= {
+    "c2pa": "c2pa-python",
     "grpc": "grpcio",
     "google": "protobuf",
     "tensorflow_serving": "tensorflow-serving-api",
@@ -39,6 +40,8 @@ OPTIONAL = {
     "tfstyle.networks.clahe": {"opencv-python-headless"},
     "tfstyle.camera": {"opencv-python-headless"},
     "tfstyle.serving.server": {"aiohttp", "prometheus-client"},
+    # c2pa-python brings cryptography with it.
+    "tfstyle.provenance": {"c2pa-python", "cryptography"},
 }
 # All of tfstyle.explain asks for the extra of that name.
 EXPLAIN = {"scipy", "matplotlib", "jinja2"}

@@ -11,7 +11,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfstyle import cli, features, images, losses
+from tfstyle import losses
 from tfstyle.explain import attribution, edits, loss_maps, maps, report, skips, style_gap
 from tfstyle.explain.results import Check, Explanation
 from tfstyle.networks import generators
@@ -462,64 +462,3 @@ def test_weights_drawn_anew_give_another_map_and_are_put_back(photo):
     assert found.checks[-1].name.startswith("with weights drawn anew")
     for old, new in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
-
-
-# The command
-
-
-@pytest.fixture
-def desk(tmp_path, monkeypatch, photo, tiny_extractor):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(features, "vgg16", lambda layers, **options: tiny_extractor)
-    noise = np.random.default_rng(0).normal(0, 0.1, photo.shape)
-    painted = np.clip(photo + noise, 0, 1).astype("float32")
-    for name, image in (("photo", photo), ("painting", photo[::-1]), ("painted", painted)):
-        images.write(f"{name}.png", image)
-    return tmp_path
-
-
-def explain(*arguments):
-    flags = ["--content", "photo.png", "--style", "painting.png", "--size", "96"]
-    return cli.main(["explain", *arguments, *flags])
-
-
-def test_a_picture_is_explained(desk, capsys):
-    assert explain("painted.png", "-o", "new/why.html") == 0
-    told = capsys.readouterr().out
-    assert "PASS        Where does each loss come from?" in told and "new/why.html" in told
-    assert {path.suffix for path in (desk / "new").iterdir()} == {".html", ".json", ".npz"}
-    first = (desk / "new/why.json").read_bytes()
-    assert explain("painted.png", "-o", "new/why.html") == 0
-    assert (desk / "new/why.json").read_bytes() == first
-
-
-def test_skips_of_a_keras_model_are_explained_too(desk, capsys):
-    generators.fast_generator(width=4, depth=2).save("mine.keras")
-    assert explain("mine.keras", "-o", "why.html") == 0
-    assert "What do the skip connections do?" in capsys.readouterr().out
-
-
-def test_strict_fails_where_a_verdict_does(desk, monkeypatch):
-    own = loss_maps.content_map
-    monkeypatch.setattr(loss_maps, "content_map", lambda *of: 1.01 * own(*of))
-    assert explain("painted.png", "-o", "why.html") == 0
-    assert explain("painted.png", "-o", "why.html", "--strict") == 1
-
-
-@pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
-        (["painted.png", "-o", "why.pdf"], "why.pdf: give a name that ends in .html"),
-        (["nothing.png", "-o", "why.html"], "nothing.png"),
-        (["nothing", "-o", "why.html"], "nothing"),
-        (["painted.png", "-o", "why.html", "--style", "photo.png/"], "photo.png/"),
-    ],
-)
-def test_what_cannot_be_explained_is_told_in_one_line(desk, capsys, arguments, told):
-    flags = ["--content", "photo.png", "--size", "96"]
-    if "--style" not in arguments:
-        flags += ["--style", "painting.png"]
-    assert cli.main(["explain", *arguments, *flags]) == 2
-    error = capsys.readouterr().err
-    assert told in error and "Traceback" not in error
-    assert not (desk / "why.html").exists()

@@ -59,6 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _add_optimize(commands)
     _add_evaluate(commands)
     _add_explain(commands)
+    _add_verify(commands)
     _add_models(commands)
     _add_records(commands)
     _add_dataset(commands)
@@ -154,8 +155,30 @@ the exit code is 2.""",
         help="tflite takes TFLite files alone, which need no TensorFlow; auto (the default) takes "
         "what --model means",
     )
+    _add_sign(parser)
     parser.add_argument("--json", action="store_true", help="print what was done as JSON")
     parser.set_defaults(function=_stylize)
+
+
+def _add_sign(parser):
+    parser.add_argument(
+        "--sign",
+        nargs=2,
+        metavar=("CERT", "KEY"),
+        help="PEM files: sign what made the picture into it (Content Credentials; see `tfstyle "
+        "verify`)",
+    )
+
+
+def _noted(args, made: dict) -> dict:
+    """Arguments of `images.write` that note in a picture what made it, and sign it if asked to."""
+    from tfstyle import provenance
+
+    options = provenance.notes(made)
+    if args.sign:
+        sign = provenance.signer(*args.sign)
+        options["finish"] = lambda data, format: sign(data, format, made)
+    return options
 
 
 def _blend(text: str) -> dict[str, float]:
@@ -190,6 +213,7 @@ def _stylize(args) -> int:
     if jobs:
         stylizer = inference.Stylizer.load(args.model, threads=args.threads, runtime=args.runtime)
         stylizer.style_weights(args.style)  # a wrong one is told once, not of every image
+        noted = _noted(args, _made(args, inference.card(args.model)))
     for folder in {target.parent for _, target in jobs if target}:
         folder.mkdir(parents=True, exist_ok=True)
     done = []
@@ -218,9 +242,10 @@ def _stylize(args) -> int:
             if args.compare:
                 picture = inference.compare(photo, None, picture)
             if target:
-                images.write(target, picture, quality=args.quality)
+                images.write(target, picture, quality=args.quality, **noted)
             else:
-                rest = images.encode(picture)
+                rest = images.encode(picture, text=noted["text"], xmp=noted["xmp"])
+                rest = noted["finish"](rest, "png") if args.sign else rest
                 while rest:  # under PYTHONUNBUFFERED a write may stop half way
                     rest = rest[sys.stdout.buffer.write(rest) :]
                 sys.stdout.buffer.flush()
@@ -256,6 +281,15 @@ def _stylize(args) -> int:
     return 2 if errors else 0
 
 
+def _made(args, card: dict) -> dict:
+    """What `stylize` notes in a picture: the model and what was asked of it."""
+    made = {"model": card.get("name") or _label(args.model)}
+    made |= {key: card[key] for key in ("version", "licence") if card.get(key)}
+    if args.style:
+        made["style"] = args.style
+    if args.strength != 1:
+        made["strength"] = args.strength
+    return made
 def _show(bar, done: int, total: int):
     bar.total = total
     bar.update(done - bar.n)
@@ -469,6 +503,7 @@ Ctrl-C writes the picture so far (exit code 130); a second one ends at once and 
         default=fps,
         help=f"frames a second (default {fps})",
     )
+    _add_sign(group)
     group.add_argument("--json", action="store_true", help="print the final figures as JSON")
     parser.set_defaults(function=_optimize)
 
@@ -605,6 +640,8 @@ def _optimize(args) -> int:
         if not os.access(path.parent, os.W_OK):
             raise ValueError(f"{path}: no permission to write into {path.parent}.")
     settings = {"content": content, "styles": styles, "options": options, "sha256": digests}
+    noted = _noted(args, {"method": "optimisation of one picture", "backbone": options["backbone"]})
+    texts = noted.pop("text")
 
     def write(path, image, figures):
         text = json.dumps(settings | {"figures": figures})
@@ -613,8 +650,9 @@ def _optimize(args) -> int:
             image,
             quality=options["quality"],
             bits=options["bits"],
-            text={"Software": f"tfstyle {tfstyle.__version__}", _SETTINGS: text},
+            text=texts | {_SETTINGS: text},
             icc=icc,
+            **noted,
         )
 
     with contextlib.ExitStack() as stack:
@@ -1062,24 +1100,42 @@ def _add_explain(commands):
         help="say why a picture looks as it does, and test what is said",
         description="Says why a stylized picture looks as it does, and tests what it says.",
         epilog="""\
-The page says in sentences and maps where the losses come from, and which strokes still differ from
-the style; of a .keras model also what its skip connections do. Every explanation stands beside
-tests that it could have failed, with their verdict. Beside report.html lie report.json (all
-numbers) and .npz files (the maps).
+The page says in sentences and maps where the losses come from, which strokes still differ from the
+style, and what each layer sees of it. Of a model whose network is known (one that `tfstyle models`
+lists, a .keras file, or a folder runs/NAME of pipelines.gan) also what its skip connections do,
+which units paint what, what the weights of the losses do, whether noise is heeded, in which
+directions styles can be steered, and why the discriminator takes a picture for real. At the end
+stand two changes that follow from the largest findings, tried, with their figures. Every
+explanation stands beside tests that it could have failed, with their verdict. Beside report.html
+lie report.json (all numbers) and .npz files (the maps).
+
+Budgets, at 256 pixels on two cores: quick, under 2 minutes; full, under 20, with more layers,
+styles and units.
 
 Examples:
   tfstyle explain starry_night --content photo.jpg --style painting.jpg -o report.html
-  tfstyle explain painted.png --content photo.jpg --style painting.jpg -o report.html --strict""",
+  tfstyle explain painted.png --content photo.jpg --style painting.jpg -o report.html --strict
+  tfstyle explain runs/van_gogh --content photo.jpg --style painting.jpg -o report.html \\
+      --budget full""",
     )
     parser.add_argument(
         "model",
-        metavar="MODEL|PICTURE",
-        help="a model, as `tfstyle stylize --model` takes it, or a stylized picture, such as one "
-        "that `tfstyle optimize` made",
+        metavar="MODEL|RUN|PICTURE",
+        help="a model, as `tfstyle stylize --model` takes it, a folder runs/NAME of pipelines.gan, "
+        "or a stylized picture, such as one that `tfstyle optimize` made",
     )
     parser.add_argument("--content", required=True, metavar="C", help="the photo")
     parser.add_argument("--style", required=True, metavar="S", help="the style image")
-    parser.add_argument("-o", "--output", required=True, metavar="HTML", help="the page to write")
+    parser.add_argument(
+        "-o", "--output", "--out", required=True, metavar="HTML", help="the page to write"
+    )
+    parser.add_argument(
+        "--budget",
+        metavar="NAME",
+        type=_choice(("quick", "full")),
+        default="quick",
+        help="quick or full: how long it may take (default quick)",
+    )
     parser.add_argument(
         "--size",
         metavar="N",
@@ -1097,7 +1153,7 @@ Examples:
 def _explain(args) -> int:
     import tqdm
 
-    from tfstyle import features, images, inference, losses, metrics, samples
+    from tfstyle import images
 
     if Path(args.output).suffix != ".html":
         raise ValueError(f"-o {args.output}: give a name that ends in .html")
@@ -1108,52 +1164,98 @@ def _explain(args) -> int:
                 f"{name}: {image.shape[1]}x{image.shape[0]} pixels at --size {args.size}: 32 a "
                 "side are needed"
             )
-    if Path(args.model).suffix.lower() in images.SUFFIXES:
-        picture = images.resize(images.read(args.model), content.shape[:2])
-    else:
-        picture = inference.Stylizer.load(args.model)(content)
     try:
-        from tfstyle.explain import loss_maps, report, skips, style_gap
+        from tfstyle.explain import report, survey
     except ModuleNotFoundError as error:
         raise ValueError(
             f"explanations need {error.name}: pip install 'tfstyle[explain]'"
         ) from error
 
-    extractor = features.vgg16((*losses.STYLE_LAYERS, losses.CONTENT_LAYER))
-    weights = {"content": 1.0, "style": 10.0, "tv": 1.0}
-    work = [
-        lambda: loss_maps.explain(
-            picture, content=content, style=style, extractor=extractor, weights=weights
-        ),
-        lambda: style_gap.explain(picture, style, extractor=extractor, seed=args.seed),
-    ]
-    if Path(args.model).suffix == ".keras":
-        generator = inference.read_keras(Path(args.model))
-        if len(generator.inputs) == 1 and skips.connections(generator):
-            others = [images.fit(images.read(path), args.size) for path in samples.photo_paths()]
-            work.append(
-                lambda: skips.explain(
-                    generator,
-                    [content],
-                    score=lambda output, photo: metrics.content_distance(
-                        output, photo, extractor=extractor
-                    ),
-                    held_out=others,
-                )
-            )
-    found = [each() for each in tqdm.tqdm(work, unit="explanation", disable=None)]
+    work = survey.of(args.model, content=content, style=style, budget=args.budget, seed=args.seed)
+    found = []
+    # Costs are seconds on two cores, so that the time left is about right from the start.
+    with tqdm.tqdm(
+        total=sum(job.cost for job in work.jobs),
+        disable=None,
+        bar_format="{l_bar}{bar}| {elapsed} gone, {remaining} left{postfix}",
+    ) as bar:
+        for job in work.jobs:
+            bar.set_postfix_str(job.name)
+            done = 0.0
+
+            def tell(job=job):
+                nonlocal done
+                part = min(job.cost / max(job.parts, 1), job.cost - done)
+                done += part
+                bar.update(part)
+
+            result = job.run({each.name: each for each in found}, tell)
+            bar.update(job.cost - done)
+            if result is not None:
+                found.append(result)
     Path(args.output).parent.mkdir(parents=True, exist_ok=True)
     files = report.write(
         args.output,
         found,
         title=f"Why {Path(args.model).name} looks like that",
-        pictures={"photo": content, "style": style, "picture": picture},
+        pictures={"photo": content, "style": style, "picture": work.picture},
         ground="picture",
     )
     for each in found:
         print(f"{each.verdict:<11} {each.question} {each.summary}")
     print(f"Report      {files[0]}")
     return 1 if args.strict and any(each.verdict == "FAIL" for each in found) else 0
+
+
+def _add_verify(commands):
+    parser = commands.add_parser(
+        "verify",
+        help="say what made a picture, from its metadata and signature",
+        description="Says what made a picture, as its metadata and its signature tell.",
+        epilog="""\
+Every picture of `stylize` and `optimize` says in its metadata that it is AI-generated, by which
+model and version. Most programs that edit or send pictures drop that, and anyone can change it. A
+picture made with --sign CERT KEY carries a signed manifest besides (Content Credentials, C2PA),
+which shows any change since. It needs: pip install 'tfstyle[c2pa]'
+
+States: Valid (unchanged since it was signed), Trusted (and the signer is on a list of trust),
+Invalid (changed, or the signature is broken).
+
+Exit code: 0 where what made the picture is told and no signature is broken, 1 where not.
+
+Examples:
+  tfstyle verify painted.jpg
+  tfstyle stylize photo.jpg -o painted.jpg --sign chain.pem key.pem""",
+    )
+    parser.add_argument("picture", metavar="PICTURE", help="an image file")
+    parser.add_argument("--json", action="store_true", help="print all of it as JSON")
+    parser.set_defaults(function=_verify)
+
+
+def _verify(args) -> int:
+    from tfstyle import provenance
+
+    plain = provenance.found(args.picture)
+    signed = provenance.verified(args.picture) if provenance.can_verify() else None
+    made = plain["made"] or (signed or {}).get("made")
+    source = plain["source_type"] or (signed or {}).get("source_type")
+    if args.json:
+        print(json.dumps({"file": args.picture, "metadata": plain, "signed": signed}, indent=2))
+    else:
+        told = ", ".join(f"{key} {value}" for key, value in (plain["made"] or {}).items())
+        print(f"Made by     {told or 'nothing in its metadata'}")
+        print(f"Source      {source.rpartition('/')[2] if source else 'not told'}")
+        if signed:
+            by = signed["signer"] or "unknown"
+            why = f" ({', '.join(signed['problems'])})" if signed["problems"] else ""
+            print(f"Signature   {signed['state']}, by {by}{why}")
+            told = ", ".join(f"{key} {value}" for key, value in (signed["made"] or {}).items())
+            print(f"Signed      {told or 'nothing about what made it'}")
+        elif not provenance.can_verify():
+            print("Signature   not looked for: pip install 'tfstyle[c2pa]'")
+        else:
+            print("Signature   none")
+    return 1 if not made or (signed and signed["state"] == "Invalid") else 0
 
 
 def _add_models(commands):

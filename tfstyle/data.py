@@ -161,7 +161,13 @@ def image_batches(
 
 
 def crops(
-    source, count: int, *, crop_size: int, seed: int = 0, scale: tuple[float, float] = (1.0, 1.6)
+    source,
+    count: int,
+    *,
+    crop_size: int,
+    seed: int = 0,
+    scale: tuple[float, float] = (1.0, 1.6),
+    exclude=(),
 ) -> np.ndarray:
     """The first `count` crops that `image_batches` gives, [count, crop_size, crop_size, 3].
 
@@ -169,7 +175,7 @@ def crops(
         DataError: as `image_batches` does, and where too many images are unreadable.
     """
     dataset, report = image_batches(
-        source, batch_size=count, crop_size=crop_size, seed=seed, scale=scale
+        source, batch_size=count, crop_size=crop_size, seed=seed, scale=scale, exclude=exclude
     )
     batch = next(iter(dataset), None)
     report.check()

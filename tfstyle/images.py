@@ -27,7 +27,7 @@ import struct
 import threading
 import typing
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +69,9 @@ _FLIPPED_LEFT_RIGHT = (2, 3, 6, 7)
 _FLIPPED_UP_DOWN = (3, 4, 7, 8)
 _ORIENTATION_TAG = 0x0112
 _EXIF_IFD_TAG, _USER_COMMENT_TAG = 0x8769, 0x9286
+# Of the texts, those that EXIF has a field for.
+_EXIF_TEXTS = {"Software": 0x0131, "Description": 0x010E}
+_XMP_KEYWORD = "XML:com.adobe.xmp"
 # EXIF 2.32, 4.6.5: a user comment begins with its character code.
 _ASCII_CODE = b"ASCII\0\0\0"
 _PROFILE_ERRORS = (ImageCms.PyCMSError, OSError, KeyError, TypeError, ValueError)
@@ -123,8 +126,9 @@ def read_text(path: str | os.PathLike, *, max_pixels: int = MAX_PIXELS) -> dict[
         max_pixels: larger images are refused: the texts of a PNG may stand behind the pixels.
 
     Returns:
-        {keyword: text}. Of a PNG, all its text chunks. Of a JPEG or GIF the comment, of a WebP the
-        EXIF user comment: the entries of the JSON object that it is, else {"Comment": all of it}.
+        {keyword: text}. Of a PNG, all its text chunks but XMP. Of a JPEG or GIF the comment, of a
+        WebP the EXIF user comment: the entries of the JSON object that it is, else {"Comment": all
+        of it}.
         Empty where there is none.
 
     Raises:
@@ -132,7 +136,9 @@ def read_text(path: str | os.PathLike, *, max_pixels: int = MAX_PIXELS) -> dict[
     """
     with _opened(read_bytes(path), str(path), max_pixels) as image:
         if image.format == "PNG":
-            return {str(keyword): str(text) for keyword, text in image.text.items()}
+            texts = {str(keyword): str(text) for keyword, text in image.text.items()}
+            texts.pop(_XMP_KEYWORD, None)
+            return texts
         comment = image.info.get("comment", b"")
         if image.format == "WEBP":
             comment = image.getexif().get_ifd(_EXIF_IFD_TAG).get(_USER_COMMENT_TAG, b"")
@@ -150,6 +156,21 @@ def _entries(comment: str) -> dict[str, str]:
     if isinstance(entries, dict) and all(isinstance(text, str) for text in entries.values()):
         return entries
     return {"Comment": comment}
+
+
+def read_xmp(path: str | os.PathLike, *, max_pixels: int = MAX_PIXELS) -> str | None:
+    """The XMP packet that a file carries, as it is; None where it has none.
+
+    Raises:
+        ImageError: as `read`.
+    """
+    with _opened(read_bytes(path), str(path), max_pixels) as image:
+        packet = image.info.get("xmp")
+        if image.format == "PNG":
+            packet = image.text.get(_XMP_KEYWORD)
+    if isinstance(packet, bytes):
+        packet = packet.decode("utf-8", "replace")
+    return str(packet) if packet else None
 
 
 def read_icc(path: str | os.PathLike) -> bytes | None:
@@ -643,8 +664,9 @@ def encode(
     bits: int = 8,
     text: Mapping[str, str] | None = None,
     icc: bytes | None = None,
+    xmp: str | None = None,
 ) -> bytes:
-    """Encodes an image; without `text` and `icc`, without metadata: untagged files count as sRGB.
+    """Encodes an image; without `text`, `icc` and `xmp`, without metadata: untagged files are sRGB.
 
     Args:
         image: float [H, W, 3] in [0, 1]; values outside are clipped.
@@ -653,12 +675,14 @@ def encode(
         bits: of a channel; 16 for PNG only.
         text: keywords (1 to 79 Latin-1 characters) and texts, which `read_text` gives back: iTXt
             chunks of a PNG, the comment of a JPEG as a JSON object in UTF-8, the EXIF user comment
-            of a WebP as a JSON object in ASCII.
+            of a WebP as a JSON object in ASCII. "Software" and "Description" stand in the EXIF
+            fields of JPEG and WebP too.
         icc: a photo's profile (`read_icc`). The file carries it, and holds the picture in its
             colours: what lies outside its gamut is lost, and 8 bits of a wide one are coarse for
             dark and saturated colours. Profiles that are not RGB, or broken, or good for reading
             only, are left out and the picture stays sRGB. With 16 bits it stays sRGB too, and
             carries an sRGB profile: LittleCMS has 8 bits in Pillow.
+        xmp: an XMP packet, which `read_xmp` gives back.
 
     Raises:
         ImageError: for another format, quality, number of bits or shape, for a keyword or text that
@@ -673,6 +697,8 @@ def encode(
     if bits == 16 and format != "png":
         raise ImageError(f"16 bits do not go into a {format} file. Give png, or 8 bits.")
     image, text = _checked(image), _checked_text(text or {})
+    if xmp and format == "png":
+        text[_XMP_KEYWORD] = xmp
     if bits == 16:
         data, profile = _encode_16_bits(image), _srgb_profile() if icc else None
         return _with_chunks(data, _metadata_chunks(text, profile))
@@ -685,6 +711,7 @@ def encode(
         options = {"quality": quality} | ({"subsampling": 0} if format == "jpeg" else {})
         options |= {"icc_profile": profile} if profile else {}
         options |= _comment(text, format) if text else {}
+        options |= {"xmp": xmp.encode()} if xmp else {}
     file = io.BytesIO()
     try:
         stored.save(file, format, **options)
@@ -716,8 +743,11 @@ def _checked_text(text: Mapping[str, str]) -> dict[str, str]:
 
 def _comment(text: dict[str, str], format: str) -> dict[str, object]:
     """Pillow's option that stores the texts."""
+    exif = Image.Exif()
+    for keyword, tag in _EXIF_TEXTS.items():
+        if keyword in text:
+            exif[tag] = text[keyword]
     if format == "webp":
-        exif = Image.Exif()
         exif.get_ifd(_EXIF_IFD_TAG)[_USER_COMMENT_TAG] = _ASCII_CODE + json.dumps(text).encode()
         return {"exif": exif}
     comment = json.dumps(text, ensure_ascii=False).encode()
@@ -725,7 +755,7 @@ def _comment(text: dict[str, str], format: str) -> dict[str, object]:
         raise ImageError(
             f"text of {len(comment)} bytes: a JPEG comment holds {_MAX_JPEG_COMMENT}. Give png."
         )
-    return {"comment": comment}
+    return {"comment": comment} | ({"exif": exif} if len(exif) else {})
 
 
 def _encode_16_bits(image: np.ndarray) -> bytes:
@@ -773,13 +803,17 @@ def write(
     bits: int = 8,
     text: Mapping[str, str] | None = None,
     icc: bytes | None = None,
+    xmp: str | None = None,
+    finish: Callable[[bytes, str], bytes] | None = None,
 ) -> None:
     """Writes an image file whole or not at all.
 
     Args:
         path: .png, .jpg, .jpeg or .webp, in a folder that exists. Replaces an earlier file.
         image: float [H, W, 3] in [0, 1].
-        quality, bits, text, icc: as `encode`.
+        quality, bits, text, icc, xmp: as `encode`.
+        finish: is given the encoded file and its format, and gives what is written, such as the
+            file signed.
 
     Raises:
         ImageError: for another suffix, as `encode`, or when the file cannot be written; nothing is
@@ -794,7 +828,9 @@ def write(
         )
     if not path.parent.is_dir():
         raise ImageError(f"{path}: no folder {path.parent}. Make it first.")
-    data = encode(image, format, quality, bits=bits, text=text, icc=icc)
+    data = encode(image, format, quality, bits=bits, text=text, icc=icc, xmp=xmp)
+    if finish:
+        data = finish(data, format)
     # A plain open instead of tempfile's: it gives the file the permissions of the user's umask.
     temporary = path.parent / f".tfstyle-{secrets.token_hex(8)}.tmp"
     try:

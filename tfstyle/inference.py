@@ -314,6 +314,15 @@ def shipped_models() -> list[dict]:
     return [cards[name] for name in sorted(cards)]
 
 
+def card(model: str | os.PathLike) -> dict:
+    """The card beside a model that `Stylizer.load` finds by this name; empty where it has none.
+
+    Raises:
+        ModelNotFoundError: as `Stylizer.load`.
+    """
+    return read_card(_find(model))
+
+
 def compare(content: np.ndarray, style: np.ndarray | None, result: np.ndarray) -> np.ndarray:
     """content | style | result side by side, at the height of the result, white between them.
 

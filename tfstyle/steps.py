@@ -64,6 +64,10 @@ def _content(features, target, layers, loss=losses.content_loss):
     return tf.add_n(values) / len(layers)
 
 
+def _total(values, weights):
+    return tf.add_n([weights[name] * value for name, value in values.items()])
+
+
 _FORMULAS = {
     "relative": (losses.content_loss, losses.style_loss),
     "gatys": (losses.gatys_content_loss, losses.gatys_style_loss),
@@ -129,6 +133,24 @@ class PerceptualStep:
         `style_weights` [B, styles], for a generator of several styles: how much of each an image
         gets. The target of a blend is the blend of the Gram matrices.
         """
+        with tf.GradientTape() as tape:
+            values = self.terms(photos, style_weights, training=True)
+            total = _total(values, self.weights)
+            scaled = self.optimizer.scale_loss(total)
+        _apply(self.optimizer, tape, scaled, self.generator.trainable_variables)
+        return {"total": total, **values}
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """{name of a loss: its weight in the total}."""
+        return {
+            "content": self.content_weight,
+            "style": self.style_weight,
+            "tv": self.tv_weight,
+        }
+
+    def terms(self, photos, style_weights=None, *, training=False) -> dict[str, tf.Tensor]:
+        """The unweighted losses of a batch, as `update` takes it; updates nothing."""
         target = self.content_extractor(photos)
         inputs, style_grams = photos, self.style_grams
         if style_weights is not None:
@@ -137,20 +159,17 @@ class PerceptualStep:
                 layer: tf.einsum("bs,scd->bcd", style_weights, gram)
                 for layer, gram in self.style_grams.items()
             }
-        with tf.GradientTape() as tape:
-            stylized = self.generator(inputs, training=True)
-            features = self.extractor(stylized)
-            content = _content(features, target, self.content_layers, self.content_loss)
-            style = self.style_loss(
+        stylized = self.generator(inputs, training=training)
+        features = self.extractor(stylized)
+        return {
+            "content": _content(features, target, self.content_layers, self.content_loss),
+            "style": self.style_loss(
                 grams={layer: losses.gram(features[layer]) for layer in style_grams},
                 targets=style_grams,
                 layer_weights=self.layer_weights,
-            )
-            tv = losses.total_variation(stylized)
-            total = self.content_weight * content + self.style_weight * style + self.tv_weight * tv
-            scaled = self.optimizer.scale_loss(total)
-        _apply(self.optimizer, tape, scaled, self.generator.trainable_variables)
-        return {"total": total, "content": content, "style": style, "tv": tv}
+            ),
+            "tv": losses.total_variation(stylized),
+        }
 
 
 class TargetStep:
@@ -279,49 +298,64 @@ class GanStep:
             self._update_discriminator(of_paintings, stylized, active)
         photos, paintings, noise = self._part(self.d_steps - 1, photos, paintings, noise)
 
+        with tf.GradientTape() as tape:
+            stylized = self._stylized(photos, noise)
+            with tape.stop_recording():
+                judged = self._update_discriminator(paintings, stylized, active)
+            values = self._terms(stylized, photos, paintings, noise, training=True)
+            weights = {
+                name: (1.0 if name == "content" else active) * weight
+                for name, weight in self.weights.items()
+            }
+            total = _total(values, weights)
+            scaled = self.generator_optimizer.scale_loss(total)
+        _apply(self.generator_optimizer, tape, scaled, self.generator.trainable_variables)
+        return {"total": total, **values, **judged}
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """{name of a loss of the generator: its weight in the total}."""
+        names = ("content", "style", "tv", "adversarial")
+        names += tuple(name for name in ("identity", "color") if getattr(self, f"{name}_weight"))
+        return {name: getattr(self, f"{name}_weight") for name in names}
+
+    def terms(self, photos, paintings, noise=None, *, training=False) -> dict[str, tf.Tensor]:
+        """The generator's unweighted losses of a batch; updates nothing. All of it is one part."""
+        stylized = self._stylized(photos, noise, training)
+        return self._terms(stylized, photos, paintings, noise, training)
+
+    def _terms(self, stylized, photos, paintings, noise, training):
         target = self.content_extractor(photos)
         style_features = self.extractor(paintings)
         # A single painting's Gram matrix would ask every photo to become that one painting.
         style_grams = {
             layer: _mean_of_all(losses.gram(style_features[layer])) for layer in self.style_layers
         }
-        with tf.GradientTape() as tape:
-            stylized = self._stylized(photos, noise)
-            with tape.stop_recording():
-                judged = self._update_discriminator(paintings, stylized, active)
-            features = self.extractor(stylized)
-            values = {
-                "content": _content(features, target, self.content_layers),
-                "style": losses.style_loss(
-                    grams={layer: losses.gram(features[layer]) for layer in self.style_layers},
-                    targets=style_grams,
-                ),
-                "tv": losses.total_variation(stylized),
-                "adversarial": self.generator_loss(
-                    fake=self.discriminator(stylized, training=True)
-                ),
-            }
-            if self.identity_weight:
-                same = self._stylized(paintings, noise)
-                values["identity"] = losses.identity_loss(images=same, target=paintings)
-            if self.color_weight:
-                values["color"] = losses.color_loss(images=stylized, target=photos)
-            total = tf.add_n(
-                [
-                    (1.0 if name == "content" else active) * getattr(self, f"{name}_weight") * value
-                    for name, value in values.items()
-                ]
-            )
-            scaled = self.generator_optimizer.scale_loss(total)
-        _apply(self.generator_optimizer, tape, scaled, self.generator.trainable_variables)
-        return {"total": total, **values, **judged}
+        features = self.extractor(stylized)
+        values = {
+            "content": _content(features, target, self.content_layers),
+            "style": losses.style_loss(
+                grams={layer: losses.gram(features[layer]) for layer in self.style_layers},
+                targets=style_grams,
+            ),
+            "tv": losses.total_variation(stylized),
+            "adversarial": self.generator_loss(
+                fake=self.discriminator(stylized, training=training)
+            ),
+        }
+        if self.identity_weight:
+            same = self._stylized(paintings, noise, training)
+            values["identity"] = losses.identity_loss(images=same, target=paintings)
+        if self.color_weight:
+            values["color"] = losses.color_loss(images=stylized, target=photos)
+        return values
 
     def _part(self, part, *batches):
         return [None if batch is None else batch[part :: self.d_steps] for batch in batches]
 
-    def _stylized(self, photos, noise):
+    def _stylized(self, photos, noise, training=True):
         inputs = photos if noise is None else [photos, noise]
-        return self.generator(inputs, training=True)
+        return self.generator(inputs, training=training)
 
     def _update_discriminator(self, paintings, stylized, active):
         shown = self.pool.exchange(stylized) if self.pool else tf.stop_gradient(stylized)
@@ -417,11 +451,6 @@ class StyleClassStep:
             paintings (their own style among N + 1 classes) and on stylized photos ("generated"),
             and the share of stylized photos that it gives the wanted style (shares in [0, 1]).
         """
-        target = self.content_extractor(photos)
-        style_grams = {
-            layer: tf.einsum("bs,scd->bcd", style_weights, gram)
-            for layer, gram in self.style_grams.items()
-        }
         # A last class: "generated".
         wanted, own = (tf.pad(weights, [[0, 0], [0, 1]]) for weights in (style_weights, styles))
         generated = tf.pad(tf.zeros_like(style_weights), [[0, 0], [0, 1]], constant_values=1.0)
@@ -429,20 +458,10 @@ class StyleClassStep:
             stylized = self.generator([photos, style_weights], training=True)
             of_paintings = self.discriminator(paintings, training=True)
             of_stylized = self.discriminator(stylized, training=True)
-            features = self.extractor(stylized)
-            content = _content(features, target, self.content_layers)
-            style = losses.style_loss(
-                grams={layer: losses.gram(features[layer]) for layer in style_grams},
-                targets=style_grams,
-            )
-            style_class = _cross_entropy(logits=of_stylized, labels=wanted)
+            values = self._terms(stylized, of_stylized, photos, style_weights)
             discriminator_total = _cross_entropy(logits=of_paintings, labels=own)
             discriminator_total += _cross_entropy(logits=of_stylized, labels=generated)
-            total = (
-                self.content_weight * content
-                + self.style_weight * style
-                + self.class_weight * style_class
-            )
+            total = _total(values, self.weights)
             generator_scaled = self.generator_optimizer.scale_loss(total)
             discriminator_scaled = self.discriminator_optimizer.scale_loss(discriminator_total)
         _apply_both(
@@ -450,13 +469,43 @@ class StyleClassStep:
         )
         return {
             "total": total,
-            "content": content,
-            "style": style,
-            "class": style_class,
+            **values,
             "discriminator": discriminator_total,
             "real_accuracy": _agreement(of_paintings, own),
             "fake_accuracy": _agreement(of_stylized, generated),
             "as_wanted": _agreement(of_stylized, wanted),
+        }
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """{name of a loss of the generator: its weight in the total}."""
+        return {
+            "content": self.content_weight,
+            "style": self.style_weight,
+            "class": self.class_weight,
+        }
+
+    def terms(self, photos, style_weights, *_, training=False) -> dict[str, tf.Tensor]:
+        """The generator's unweighted losses of a batch, as `update` takes it; updates nothing."""
+        stylized = self.generator([photos, style_weights], training=training)
+        judged = self.discriminator(stylized, training=training)
+        return self._terms(stylized, judged, photos, style_weights)
+
+    def _terms(self, stylized, judged, photos, style_weights):
+        target = self.content_extractor(photos)
+        style_grams = {
+            layer: tf.einsum("bs,scd->bcd", style_weights, gram)
+            for layer, gram in self.style_grams.items()
+        }
+        wanted = tf.pad(style_weights, [[0, 0], [0, 1]])
+        features = self.extractor(stylized)
+        return {
+            "content": _content(features, target, self.content_layers),
+            "style": losses.style_loss(
+                grams={layer: losses.gram(features[layer]) for layer in style_grams},
+                targets=style_grams,
+            ),
+            "class": _cross_entropy(logits=judged, labels=wanted),
         }
 
 
@@ -530,3 +579,14 @@ class NoiseGanStep:
             "discriminator": discriminator_loss,
             **_accuracies(real, fake),
         }
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """{name of a loss of the generator: its weight}."""
+        return {"generator": 1.0}
+
+    def terms(self, pictures, noise, *, training=False) -> dict[str, tf.Tensor]:
+        """The generator's loss of a batch, as `update` takes it; updates nothing."""
+        generated = self.generator(noise, training=training)
+        fake = self.discriminator(generated, training=training)
+        return {"generator": losses.bce_generator_loss(fake=fake)}

@@ -108,9 +108,9 @@ def write(
     shown = {name: images.fit(picture, _PICTURE) for name, picture in pictures.items()}
     figures = {
         each.name: [
-            (name, each.units.get(name, ""), _figure(array, _under(array, pictures, ground)))
+            (name, each.units.get(name, ""), _drawn(each, name, pictures, ground))
             for name, array in each.arrays.items()
-            if "/" not in name
+            if "/" not in name and name not in each.along.values() and np.size(array)
         ]
         for each in explanations
     }
@@ -143,11 +143,31 @@ def _under(array, pictures, ground):
     return next((pictures[n] for n in ordered if pictures[n].shape[:2] == array.shape), None)
 
 
-def _figure(array, picture) -> str:
+def _drawn(explanation, name, pictures, ground) -> str:
+    array = np.asarray(explanation.arrays[name])
+    if array.ndim == 3 and array.shape[-1] == 3:
+        return _embedded(images.encode(images.fit(array.astype("float32"), _PICTURE), "png"))
+    over = explanation.along.get(name)
+    return _figure(
+        array,
+        _under(array, pictures, ground),
+        None if over is None else (over, explanation.arrays[over]),
+        explanation.labels.get(name),
+    )
+
+
+def _figure(array, picture, over=None, labels=None) -> str:
+    """A map over a picture, a curve over (name, numbers), or bars with labels."""
     from matplotlib.figure import Figure
 
     array = np.asarray(array, "float64")
-    if array.ndim == 2:
+    if over is not None:
+        figure = Figure(figsize=(4.6, 2.6), dpi=100, layout="constrained")
+        axes = figure.subplots()
+        axes.plot(over[1], array, marker="." if len(array) < 60 else None)
+        axes.set_xlabel(over[0])
+        axes.grid(alpha=0.3)
+    elif array.ndim == 2:
         height, width = array.shape
         figure = Figure(figsize=(4.6, 4.6 * height / width * 0.85), dpi=100, layout="constrained")
         axes = figure.subplots()
@@ -168,6 +188,8 @@ def _figure(array, picture) -> str:
         figure = Figure(figsize=(4.6, 3), dpi=100, layout="constrained")
         axes = figure.subplots()
         axes.bar(np.arange(array.size), array.ravel())
+        if labels:
+            axes.set_xticks(np.arange(array.size), labels, rotation=90, fontsize=7)
         axes.axhline(0, color="black", linewidth=0.5)
     file = io.BytesIO()
     figure.savefig(file, format="png", metadata={"Software": None})

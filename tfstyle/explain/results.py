@@ -62,6 +62,8 @@ class Explanation:
         units: {name of a figure or an array: unit or meaning}.
         checks: what was tested of it.
         limits: what it does not say.
+        along: {name of an array [n]: that of the array [n] it is a curve over}.
+        labels: {name of an array [n]: what its n numbers are of}.
     """
 
     name: str
@@ -72,6 +74,8 @@ class Explanation:
     units: Mapping[str, str]
     checks: Sequence[Check]
     limits: str = ""
+    along: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    labels: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
 
     @property
     def verdict(self) -> Verdict:
@@ -95,6 +99,8 @@ class Explanation:
                 "units": dict(self.units),
                 "checks": checks,
                 "limits": self.limits,
+                "along": dict(self.along),
+                "labels": {name: list(each) for name, each in self.labels.items()},
             }
         )
 

@@ -59,6 +59,7 @@ def explain(
     score: Callable[[np.ndarray, np.ndarray], float],
     held_out: Sequence[np.ndarray] = (),
     what: str = "content distance",
+    inputs: Sequence[np.ndarray] = (),
 ) -> Explanation:
     """How much each skip does for a score of the output.
 
@@ -70,6 +71,7 @@ def explain(
         score: (output, photo) -> number.
         held_out: other photos, on which removing one skip at a time must follow the order found.
         what: the score in words.
+        inputs: what the generator takes beside the photo, each [1, ...].
 
     Returns:
         Figures "full" and "empty", the mean score with all skips and with none, and "share/NAME" of
@@ -87,9 +89,13 @@ def explain(
         generator.input,
         [generator.get_layer(name).input[which] for name, which in places],
     )
+
+    def of(photo):
+        return [photo[None], *inputs] if inputs else photo[None]
+
     means = [np.zeros(gate.gate.shape[0]) for gate in gates]
     for photo in photos:
-        for mean, features in zip(means, _list(sources(photo[None])), strict=True):
+        for mean, features in zip(means, _list(sources(of(photo))), strict=True):
             mean += np.mean(features, axis=(0, 1, 2), dtype="float64") / len(photos)
     for gate, mean in zip(gates, means, strict=True):
         gate.replacement.assign(mean)
@@ -97,7 +103,7 @@ def explain(
     def mean_score(taking_part, some):
         for gate, part in zip(gates, taking_part, strict=True):
             gate.gate.assign(np.full(gate.gate.shape, float(part)))
-        outputs = ((np.asarray(gated(photo[None]))[0], photo) for photo in some)
+        outputs = ((np.asarray(gated(of(photo)))[0], photo) for photo in some)
         return float(np.mean([score(output, photo) for output, photo in outputs]))
 
     count = len(places)

@@ -1,0 +1,382 @@
+"""E9, whether a training is healthy: what a loss curve does not show, rules, and remedies.
+
+`Monitor` looks at the networks every so many steps and writes a line each time; `explain` reads the
+lines, holds them to rules, and names a remedy where one is broken.
+"""
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfstyle import training
+from tfstyle.explain.results import Check, Explanation
+
+
+class Rule(NamedTuple):
+    """What a healthy training keeps to.
+
+    Args:
+        name: as a sentence that is true of a healthy training.
+        quantity: of a line of the timeline, or made from one by `_derived`.
+        passes, threshold: "below" or "above" the threshold, as of a `Check`.
+        remedy: what to do where it is broken.
+        evidence: the quantity in words, with a place for the number.
+    """
+
+    name: str
+    quantity: str
+    passes: str
+    threshold: float
+    remedy: str
+    evidence: str
+
+
+# Thresholds: measured on the seeded faults and clean runs of docs/explain.md.
+RULES = (
+    Rule(
+        "the discriminator moves no faster than its weights bear",
+        "discriminator/most_update",
+        "below",
+        0.07,
+        "Lower the discriminator's learning rate.",
+        "a step changed the discriminator's weights by {:.1%} of their size",
+    ),
+    Rule(
+        "the generator moves",
+        "generator/update_ratio",
+        "above",
+        1e-6,
+        "Raise the generator's learning rate, and see that its weights are trainable.",
+        "a step changes the generator's weights by {:.1g} of their size",
+    ),
+    Rule(
+        "different inputs give different outputs",
+        "diversity",
+        "above",
+        0.01,
+        "The generator has collapsed: lower the discriminator's learning rate, raise the weight "
+        "of the content loss, and start again from a checkpoint before it.",
+        "outputs differ from each other {:.2%} as much as real pictures do",
+    ),
+    Rule(
+        "the discriminator does not learn its pictures by heart",
+        "memorised",
+        "below",
+        0.05,
+        "Give it more real pictures, or make the discriminator narrower, or lower its learning "
+        "rate.",
+        "real pictures that it never saw pass for real less often than those of the training: by "
+        "{:.0%} beyond 1.5 standard errors",
+    ),
+    Rule(
+        "no gradient is lost or bursts",
+        "generator/log_gradient_range",
+        "below",
+        4.0,
+        "Clip gradients (--clip_norm), or lower the learning rate.",
+        "the generator's gradient has changed by {:.1f} powers of ten",
+    ),
+)
+# Rules look at the last half of a training: its beginning is out of balance in any case.
+_FROM = 0.5
+_SMALLEST = 1e-30
+
+
+class Monitor:
+    """A callback of `training.fit` that notes every `every` steps how the networks fare.
+
+    It updates nothing and draws nothing at random: a training with it ends with the weights of one
+    without. Lines go to `folder`/health.jsonl, the same numbers to TensorBoard (the run "health").
+
+    Quantities, where what they need was given; accuracies are shares in [0, 1]:
+        accuracy/real, accuracy/fake, accuracy/held_out: of the discriminator's scores, right.
+        memorised: see `_memorised`.
+        gap: mean score of real less that of generated pictures; gap/held_out: of real ones that it
+            never saw.
+        NETWORK/update_ratio: ||change of the weights in a step|| / ||weights||.
+        generator/gradient: norm of the gradient of the weighted total; gradient/LOSS of each loss.
+        discriminator/gradient: norm of the gradient of the gap.
+        cosine/LOSS,LOSS: between the gradients of two losses.
+        diversity: mean variance of a pixel over outputs, over that of the real pictures.
+    """
+
+    def __init__(
+        self,
+        *,
+        folder: Path,
+        every: int,
+        generator: keras.Model,
+        inputs,
+        real: np.ndarray,
+        terms: Callable[[], Mapping[str, tf.Tensor]] | None = None,
+        weights: Mapping[str, float] | None = None,
+        discriminator: keras.Model | None = None,
+        score: Callable | None = None,
+        boundary: float = 0.0,
+        held_out: np.ndarray | None = None,
+    ):
+        """
+        Args:
+            folder: of the run.
+            every: steps between lines, at least 2.
+            generator: what is trained.
+            inputs: of the generator, a batch of at least 4, or a list of such; the same each time.
+            real: [B, H, W, C] in [0, 1], real pictures that the training uses.
+            terms: gives the generator's unweighted losses on a fixed batch, as `terms` of a step.
+            weights: {name of a loss: its weight in the total}.
+            discriminator: where there is one.
+            score: [B, H, W, C] -> scores of any shape, more for what looks more real; the
+                discriminator itself where None.
+            boundary: the score between real and generated: 0 for logits, 0.5 for LSGAN.
+            held_out: as `real`, of pictures that no training step sees.
+        """
+        if every < 2:
+            raise ValueError(f"every {every}: give at least 2 steps")
+        self.file = Path(folder) / "health.jsonl"
+        self._every = every
+        self._generator, self._discriminator = generator, discriminator
+        self._inputs = [tf.constant(x) for x in inputs] if isinstance(inputs, list) else inputs
+        self._real, self._held_out = real, held_out
+        self._terms, self._weights = terms, dict(weights or {})
+        self._score = score or discriminator
+        self._boundary = boundary
+        self._before: dict[str, list[np.ndarray]] = {}
+        self._lines: list[dict] | None = None
+        self._writer = None
+
+    def __call__(self, progress: training.Progress):
+        """To be called after each step."""
+        step = progress.step
+        if (step + 1) % self._every == 0:
+            self._before = {name: _weights(model) for name, model in self._networks()}
+        if step % self._every:
+            return
+        if self._lines is None:
+            # A run that goes on from a checkpoint takes later steps again.
+            known = read(self.file) if self.file.exists() else []
+            self._lines = [line for line in known if line["step"] < step]
+            self._writer = tf.summary.create_file_writer(str(self.file.parent / "logs" / "health"))
+        line = {"step": step, **self.measure()}
+        self._lines.append(line)
+        text = "".join(json.dumps(each) + "\n" for each in self._lines)
+        training.write_whole(self.file, lambda temporary: temporary.write_text(text))
+        with self._writer.as_default(step=step):
+            for name, value in line.items():
+                if name != "step":
+                    tf.summary.scalar(f"health/{name}", value)
+        self._writer.flush()
+
+    def _networks(self):
+        yield "generator", self._generator
+        if self._discriminator is not None:
+            yield "discriminator", self._discriminator
+
+    def measure(self) -> dict[str, float]:
+        """The quantities as they are now."""
+        found = {}
+        outputs = np.asarray(self._generator(self._inputs, training=False), "float32")
+        real = np.asarray(self._real, "float32")
+        variance = float(np.mean(outputs.var(axis=0)))
+        found["diversity"] = variance / max(float(np.mean(real.var(axis=0))), _SMALLEST)
+        if self._score is not None:
+            of = {"real": real, "fake": outputs, "held_out": self._held_out}
+            scores = {
+                name: np.asarray(self._score(some), "float64")
+                for name, some in of.items()
+                if some is not None
+            }
+            for name, each in scores.items():
+                right = each <= self._boundary if name == "fake" else each > self._boundary
+                found[f"accuracy/{name}"] = float(np.mean(right))
+            found["gap"] = float(scores["real"].mean() - scores["fake"].mean())
+            if "held_out" in scores:
+                found["gap/held_out"] = float(scores["held_out"].mean() - scores["fake"].mean())
+                found["memorised"] = _memorised(
+                    *(_by_picture(scores[name] > self._boundary) for name in ("real", "held_out"))
+                )
+        if self._discriminator is not None:
+            variables = [v.value for v in self._discriminator.trainable_variables]
+            with tf.GradientTape() as tape:
+                gap = tf.reduce_mean(self._score(real)) - tf.reduce_mean(self._score(outputs))
+            found["discriminator/gradient"] = _norm(tape.gradient(gap, variables))
+        if self._terms is not None:
+            found |= self._of_losses()
+        for name, model in self._networks():
+            if name in self._before:
+                now = _weights(model)
+                moved = [a - b for a, b in zip(now, self._before[name], strict=True)]
+                found[f"{name}/update_ratio"] = _norm(moved) / max(_norm(now), _SMALLEST)
+        return found
+
+    def _of_losses(self):
+        gradients = gradients_of(self._terms, self._generator)[1]
+        weighted = {name: self._weights.get(name, 1.0) * g for name, g in gradients.items()}
+        found = {"generator/gradient": float(np.linalg.norm(sum(weighted.values())))}
+        names = [name for name in weighted if self._weights.get(name, 1.0)]
+        for i, name in enumerate(names):
+            found[f"gradient/{name}"] = float(np.linalg.norm(weighted[name]))
+            for other in names[i + 1 :]:
+                found[f"cosine/{name},{other}"] = _cosine(gradients[name], gradients[other])
+        return found
+
+
+def gradients_of(
+    terms: Callable[[], Mapping[str, tf.Tensor]], model: keras.Model
+) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+    """({name: loss}, {name: its gradient in the model's trainable weights, flat, float64})."""
+    variables = [variable.value for variable in model.trainable_variables]
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(variables)
+        values = terms()
+    gradients = {}
+    for name, value in values.items():
+        parts = tape.gradient(value, variables, unconnected_gradients="zero")
+        gradients[name] = np.concatenate([np.ravel(part) for part in parts]).astype("float64")
+    return {name: float(value) for name, value in values.items()}, gradients
+
+
+def _by_picture(right):
+    return right.reshape(len(right), -1).mean(axis=1)
+
+
+def _memorised(seen, unseen) -> float:
+    """Accuracy on real pictures of the training less that on others, less 1.5 standard errors."""
+    n, m = len(seen), len(unseen)
+    spread = np.concatenate([seen, unseen]).std()
+    return float(seen.mean() - unseen.mean() - 1.5 * spread * math.sqrt(1 / n + 1 / m))
+
+
+def _weights(model):
+    return [np.asarray(variable.value, "float64") for variable in model.trainable_variables]
+
+
+def _norm(arrays):
+    squares = [float(np.sum(np.asarray(a, "float64") ** 2)) for a in arrays if a is not None]
+    return math.sqrt(sum(squares))
+
+
+def _cosine(a, b):
+    return float(a @ b / max(np.linalg.norm(a) * np.linalg.norm(b), _SMALLEST))
+
+
+def read(file: Path) -> list[dict]:
+    """The lines of a health.jsonl, in order."""
+    return [json.loads(line) for line in Path(file).read_text().splitlines()]
+
+
+def explain(
+    timeline: Sequence[Mapping[str, float]], *, after: int = 0, rules: Sequence[Rule] = RULES
+) -> Explanation:
+    """Whether a training was healthy, by the last half of its timeline.
+
+    Args:
+        timeline: lines as `Monitor` writes them, in order.
+        after: steps at the start that do not count, such as a warm-up.
+        rules: to hold it to.
+
+    Returns:
+        Figures "QUANTITY", the median over the last half, and "last/QUANTITY". Arrays of the same
+        names, the whole timeline, and "step". A check for each rule: one that fails is a finding;
+        the summary gives evidence and remedy.
+    """
+    lines = [_derived(line, timeline) for line in timeline if line["step"] > after]
+    late = lines[int(len(lines) * _FROM) :]
+    names = [name for name in (late[-1] if late else {}) if name != "step"]
+    figures = {name: _median(late, name) for name in names}
+    figures |= {f"last/{name}": float(late[-1][name]) for name in names}
+    checks, findings = [], []
+    for rule in rules:
+        value = figures.get(rule.quantity, math.nan)
+        check = Check(
+            rule.name,
+            value,
+            rule.threshold,
+            rule.passes,
+            n=len(late),
+            why="" if rule.quantity in figures else f"no {rule.quantity} was noted",
+        )
+        checks.append(check)
+        if check.verdict == "FAIL":
+            findings.append(
+                f"Not healthy: {rule.evidence.format(value)}, which is "
+                f"{'over' if rule.passes == 'below' else 'under'} {rule.threshold:g}. {rule.remedy}"
+            )
+    tested = sum(check.verdict != "NOT TESTED" for check in checks)
+    arrays = {
+        name.replace("/", ".").replace(",", "-"): np.array(
+            [line.get(name, math.nan) for line in lines]
+        )
+        for name in names
+    }
+    return Explanation(
+        name="health",
+        question="Is the training healthy?",
+        summary=" ".join(findings)
+        or f"Of {tested} faults that were looked for in {len(lines)} looks at it, the training "
+        "has none.",
+        figures=figures,
+        arrays=arrays | {"step": np.array([line["step"] for line in lines])},
+        units=_UNITS,
+        checks=checks,
+        along=dict.fromkeys(arrays, "step"),
+        limits="Rules know the faults that they were made from; none broken is no proof of health.",
+    )
+
+
+_UNITS = {
+    "diversity": "variance over outputs, of that over real pictures",
+    "gap": "mean score of real less that of generated pictures",
+    "gap.held_out": "the same with real pictures never seen",
+    "memorised": "accuracy on real pictures seen, less on never seen, less 1.5 errors",
+    "generator.update_ratio": "change in a step, of the weights' size",
+    "discriminator.update_ratio": "change in a step, of the weights' size",
+}
+
+
+def require() -> None:
+    """Raises ValueError, before a training begins, where its report could not be written."""
+    try:
+        from tfstyle.explain import report  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise ValueError(f"--explain needs {error.name}: pip install 'tfstyle[explain]'") from error
+
+
+def looks(options: training.Options) -> int:
+    """Steps between the looks at a training: fifty in all."""
+    return max(2, options.steps // 50)
+
+
+def write_report(folder: Path, *, name: str, after: int = 0) -> Explanation:
+    """Explains the timeline in a run's folder, writes health.html beside it, and prints where."""
+    from tfstyle.explain import report
+
+    found = explain(read(Path(folder) / "health.jsonl"), after=after)
+    path, *_ = report.write(
+        Path(folder) / "health.html", [found], title=f"The training of {name}", pictures={}
+    )
+    print(f"{found.verdict:<11} {found.question} {found.summary}\nHealth      {path}")
+    return found
+
+
+def _derived(line, timeline):
+    """A line with what rules need beside what was noted."""
+    line = dict(line)
+    moved = [each.get("discriminator/update_ratio", math.nan) for each in timeline]
+    if "discriminator/update_ratio" in line:
+        line["discriminator/most_update"] = float(np.nanmax(moved))
+    norms = [each["generator/gradient"] for each in timeline if "generator/gradient" in each]
+    if "generator/gradient" in line and norms:
+        usual = float(np.median(norms))
+        ratio = (line["generator/gradient"] + _SMALLEST) / (usual + _SMALLEST)
+        line["generator/log_gradient_range"] = abs(math.log10(ratio))
+    return line
+
+
+def _median(lines, name):
+    return float(np.median([line[name] for line in lines if name in line]))

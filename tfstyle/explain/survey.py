@@ -1,0 +1,309 @@
+"""Which explanations a model or a picture admits, in what order, and how long each takes."""
+
+import dataclasses
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from tfstyle import features, images, inference, losses, metrics, samples, steps
+from tfstyle.explain import (
+    attribution,
+    layer_meaning,
+    loss_maps,
+    loss_weights,
+    models,
+    skips,
+    style_directions,
+    style_gap,
+    suggestions,
+    units,
+)
+from tfstyle.explain.results import Explanation
+
+WEIGHTS = {"content": 1.0, "style": 10.0, "tv": 1.0}
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One explanation to make.
+
+    Args:
+        name: what it is about, for who waits.
+        cost: seconds on two cores, about.
+        parts: how often it calls `tell`.
+        run: (explanations made before, by name; tell) -> explanation, or None where it does not
+            apply.
+    """
+
+    name: str
+    cost: float
+    run: Callable[[Mapping[str, Explanation], Callable[[], object]], Explanation | None]
+    parts: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Survey:
+    """The picture, [H, W, 3] in [0, 1], and the jobs in order."""
+
+    picture: np.ndarray
+    jobs: list[Job]
+
+
+def of(
+    model: str | os.PathLike,
+    *,
+    content: np.ndarray,
+    style: np.ndarray,
+    budget: str = "quick",
+    seed: int = 0,
+) -> Survey:
+    """What there is to explain of a model or a picture.
+
+    Args:
+        model: what `models.load` takes, or a picture's file.
+        content, style: [H, W, 3] in [0, 1], the photo at the size to look at and the style image.
+        budget: "quick", some two minutes at 256 px, or "full", some twenty.
+        seed: of all draws.
+
+    Raises:
+        ValueError: for a file that is no model and no picture.
+    """
+    full = budget == "full"
+    layers = (*losses.STYLE_LAYERS, losses.CONTENT_LAYER)
+    networks = None
+    if Path(model).suffix.lower() in images.SUFFIXES:
+        picture = images.resize(images.read(model), content.shape[:2])
+    else:
+        if models.is_run(model):
+            networks = models.load(model)
+            picture = _painted(networks, content)
+        else:
+            picture = inference.Stylizer.load(model)(content)
+            networks = models.load(model)
+    extractor = features.vgg16(layers)
+    pixels = content.shape[0] * content.shape[1] / 256**2
+    options = {"content": content, "style": style, "extractor": extractor}
+    jobs = [
+        Job(
+            "losses",
+            2 * pixels,
+            lambda found, tell: loss_maps.explain(
+                picture,
+                weights=WEIGHTS | _adversarial(networks),
+                discriminator=networks and networks.discriminator,
+                adversarial=(networks.options.get("adversarial") if networks else None) or "bce",
+                **options,
+            ),
+        ),
+        Job(
+            "style gap",
+            20 * pixels,
+            lambda found, tell: style_gap.explain(picture, style, extractor=extractor, seed=seed),
+        ),
+    ]
+    if networks:
+        jobs += _of_networks(networks, picture, options, full, pixels, seed)
+    jobs += [
+        _layers_job(style, extractor, full, seed),
+        Job(
+            "what helps",
+            40 * pixels,
+            lambda found, tell: suggestions.explain(
+                suggestions.of_findings(
+                    picture,
+                    loss_maps=found["loss_maps"],
+                    style_gap=found["style_gap"],
+                    units=found.get("units"),
+                    skips=found.get("skips"),
+                    generator=networks and networks.generator,
+                    inputs=_beside(networks) if networks else (),
+                    weights=WEIGHTS,
+                    steps=40 if full else 15,
+                    **options,
+                ),
+                tell=tell,
+            ),
+            2,
+        ),
+    ]
+    return Survey(picture, jobs)
+
+
+def _adversarial(networks):
+    if networks is None or networks.discriminator is None:
+        return {}
+    return {"adversarial": float(networks.options.get("adversarial_weight") or 1.0)}
+
+
+def _beside(networks) -> list[np.ndarray]:
+    """What the generator takes beside the photo: no noise, the first style."""
+    if not networks.kind:
+        return []
+    width = networks.generator.inputs[1].shape[-1]
+    given = np.zeros((1, width), "float32")
+    if networks.kind == "styles":
+        given[0, 0] = 1
+    return [given]
+
+
+def _painted(networks, photo):
+    beside = _beside(networks)
+    given = [photo[None], *beside] if beside else photo[None]
+    painted = np.asarray(networks.generator(given, training=False), "float32")[0]
+    return np.clip(painted, 0, 1)
+
+
+def _photos(count, size):
+    """Bundled photos, square, [size, size, 3]."""
+    return list(samples.crops(size)[:count])
+
+
+def _of_networks(networks, picture, options, full, pixels, seed):
+    generator, content, style = networks.generator, options["content"], options["style"]
+    extractor, beside = options["extractor"], _beside(networks)
+
+    def distance(output, photo):
+        return metrics.content_distance(np.clip(output, 0, 1), photo, extractor=extractor)
+
+    found = skips.connections(generator)
+    if found:
+        held_out = _photos(5 if full else 2, max(content.shape[:2]))
+        yield Job(
+            "skip connections",
+            (2 ** len(found) + (len(found) + 1) * len(held_out)) * pixels,
+            lambda found, tell: skips.explain(
+                generator, [content], score=distance, held_out=held_out, inputs=beside
+            ),
+        )
+    if networks.kind == "noise":
+        yield Job(
+            "noise",
+            5 * pixels,
+            lambda found, tell: skips.explain_noise(generator, [content], draws=8, seed=seed),
+        )
+    # Units at half the size: a stroke is as large in pixels there, and there are many passes.
+    count, side = (64, 160) if full else (24, 112)
+    photos = _photos(5, side)
+    yield Job(
+        "units",
+        (count * 2 + 3 * 21) * 0.1 + 10,
+        lambda found, tell: units.explain(
+            generator,
+            photos[:2],
+            photos[2:] if full else photos[2:4],
+            inputs=beside,
+            extractor=extractor,
+            style=style,
+            ablate=count,
+            seed=seed,
+            tell=tell,
+        ),
+        count,
+    )
+    if networks.kind == "styles" and generator.inputs[1].shape[-1] > 1:
+        yield Job(
+            "style directions",
+            30,
+            lambda found, tell: style_directions.explain(
+                generator, _photos(2 if full else 1, side), seed=seed
+            ),
+        )
+    if full and networks.kind != "styles":
+        yield Job(
+            "weights of the losses",
+            60,
+            lambda found, tell: _loss_weights(networks, style, extractor),
+        )
+    if networks.discriminator is not None:
+        yield Job(
+            "discriminator",
+            60 * pixels,
+            lambda found, tell: _attribution(networks, picture, content, seed),
+        )
+
+
+def _attribution(networks, picture, content, seed):
+    import tensorflow as tf
+
+    discriminator = networks.discriminator
+
+    def score(batch):
+        return tf.reduce_mean(discriminator(batch), axis=[1, 2, 3])
+
+    return attribution.explain(
+        score,
+        picture,
+        content,
+        says="a painting",
+        against="the photo",
+        model=discriminator,
+        seed=seed,
+    )
+
+
+def _loss_weights(networks, style, extractor):
+    """E3 by the losses that a generator of one style is trained on."""
+    import keras
+    import tensorflow as tf
+
+    of_style = extractor(style[None])
+    optimizer = keras.optimizers.Adam()
+    step = steps.PerceptualStep(
+        generator=networks.generator,
+        extractor=extractor,
+        content_extractor=extractor,
+        style_grams={layer: losses.gram(of_style[layer]) for layer in losses.STYLE_LAYERS},
+        optimizer=optimizer,
+        content_layers=[losses.CONTENT_LAYER],
+        content_weight=float(networks.options.get("content_weight", WEIGHTS["content"])),
+        style_weight=float(networks.options.get("style_weight", WEIGHTS["style"])),
+        tv_weight=WEIGHTS["tv"],
+    )
+    beside = [tf.constant(each) for each in _beside(networks)]
+    generator = networks.generator
+    if beside:
+        # The step knows a second input as styles: noise is closed over.
+        step.generator = lambda photos, training=False: generator(
+            [photos, tf.repeat(beside[0], len(photos), axis=0)], training=training
+        )
+    photos = [tf.constant(photo[None]) for photo in _photos(5, 160)]
+    return loss_weights.explain(
+        step.terms,
+        generator,
+        weights=step.weights,
+        batches=[(photo,) for photo in photos[:3]],
+        held_out=[(photo,) for photo in photos[3:]],
+    )
+
+
+def _layers_job(style, extractor, full, seed):
+    size, count = (96, 80) if full else (64, 30)
+    layers = losses.STYLE_LAYERS if full else losses.STYLE_LAYERS[1:4:2]
+    styles = {"this style": style}
+    for name in samples.STYLES:
+        for number in range(4 if full else 2):
+            styles[f"{name} {number}"] = samples.style(name, 128, seed=number)
+    for path in samples.photo_paths():
+        styles[path.stem] = images.fit(images.read(path), 160)
+    retrieved = ["this style"]
+    if full:
+        retrieved += [f"{name} 0" for name in samples.STYLES]
+    textures = len(layers) * len(retrieved) + 2
+    return Job(
+        "what layers see",
+        textures * count * size**2 / 64**2 * 0.06,
+        lambda found, tell: layer_meaning.explain(
+            styles,
+            extractor=extractor,
+            judge=features.alexnet(),
+            layers=layers,
+            retrieved=retrieved,
+            size=size,
+            steps=count,
+            seed=seed,
+            tell=tell,
+        ),
+        textures * count,
+    )
