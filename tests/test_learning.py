@@ -1,0 +1,111 @@
+"""A style of one's own: only its numbers are fitted, and the others stay what they were."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfstyle import cli, images, inference, learning, losses, samples
+from tfstyle.export import export
+from tfstyle.networks import generators
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """An exported network of two styles, untrained but with styles that differ."""
+    rng = np.random.default_rng(0)
+    generator = generators.fusion_generator(styles=2, width=4, depth=1)
+    generator.set_weights([w + rng.normal(0, 0.1, w.shape) for w in generator.get_weights()])
+    folder = tmp_path_factory.mktemp("models")
+    card = {"options": {"width": 4, "depth": 1}, "pipeline": "pipelines.fusion", "style": "a; b"}
+    export(generator, "pair", directory=folder, styles=["a", "b"], card=card)
+    return folder / "pair"
+
+
+def learn(model, **options):
+    options = {"count": 12, "batch_size": 1, "crop_size": 48, "style_size": 64} | options
+    return learning.learn(samples.style("mosaic", 96), "mine", model=model, **options)
+
+
+def test_a_style_is_learned_and_the_others_stay(model, photo):
+    steps = []
+    found = learn(model, progress=lambda *step: steps.append(step))
+    assert found.styles == ("mine", "a", "b") and found.nearest in ("a", "b")
+    assert [number for number, _ in steps] == list(range(1, 13))
+    assert steps[-1][1]["style"] < 0.9 * steps[0][1]["style"]
+    new, old = inference.Stylizer.load(found.generator), inference.Stylizer.load(model)
+    for index, name in enumerate("ab"):
+        np.testing.assert_allclose(new(photo, style=index + 1), old(photo, style=name), atol=1e-3)
+    assert np.abs(new(photo, style=0) - old(photo, style=found.nearest)).mean() > 0.01
+
+
+def test_the_same_seed_gives_the_same_style(model):
+    one, same, other = (learn(model, count=2, seed=seed) for seed in (1, 1, 2))
+    assert one.losses == same.losses != other.losses
+
+
+def test_the_convolutions_are_not_touched(model):
+    before = {v.path: v.numpy() for v in learning._read(model)[0].variables}
+    found = learn(model, count=2)
+    kernels = [v for v in found.generator.variables if v.name == "kernel"]
+    assert kernels
+    for kernel, old in zip(
+        kernels, [v for p, v in before.items() if p.endswith("kernel")], strict=True
+    ):
+        np.testing.assert_array_equal(kernel.numpy(), old)
+
+
+def test_the_nearest_style_is_that_of_the_least_loss(model, tiny_extractor):
+    base, _, _ = learning._read(model)
+    picture = tf.constant(images.fit(samples.photo("coffee"), 192)[None])
+    weights = tf.constant([[0.0, 1.0]])
+    target = tiny_extractor(base([picture, weights]))
+    grams = {layer: losses.gram(target[layer]) for layer in losses.STYLE_LAYERS}
+    assert learning._nearest(base, 2, tiny_extractor, grams) == 1
+
+
+def test_what_cannot_be_taught_is_refused(model, tmp_path):
+    with pytest.raises(learning.LearnError, match="has a style called so"):
+        learning.learn(samples.style("mosaic", 64), "a", model=model)
+    one = generators.fast_generator(width=4, depth=1)
+    export(one, "single", directory=tmp_path, card={"options": {"width": 4, "depth": 1}})
+    with pytest.raises(learning.LearnError, match="not one of several styles"):
+        learn(tmp_path / "single")
+    with pytest.raises(inference.ModelNotFoundError):
+        learn(tmp_path / "nothing")
+
+
+def test_command_makes_a_model_like_the_others(model, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    images.write("my painting.png", samples.style("mosaic", 96))
+    images.write("photo.png", samples.photo("chelsea")[:64, :64])
+    arguments = ["learn", "my painting.png", "--model", str(model), "--count", "2"]
+    assert cli.main([*arguments, "--style_size", "64"]) == 0
+    assert "Learned     my_painting" in capsys.readouterr().out
+    card = json.loads((tmp_path / "saved_models" / "my_painting.json").read_text())
+    assert card["styles"] == ["my_painting", "a", "b"]
+    assert card["learned"]["painting"] == "my painting.png"
+    style = "my_painting:1,b:1"
+    given = ["stylize", "photo.png", "--model", "my_painting", "--style", style, "-o", "out.png"]
+    assert cli.main(given) == 0
+    assert images.read("out.png").shape == (64, 64, 3)
+    # And it can be taught another.
+    arguments[3] = "my_painting"
+    assert cli.main([*arguments, "--name", "next", "--style_size", "64"]) == 0
+
+
+def test_command_names_what_is_wrong(model, tmp_path):
+    run = [sys.executable, "-m", "tfstyle.cli", "learn", "--model", str(model), "-o", "out"]
+    (tmp_path / "empty.jpg").touch()
+    for given, message in (
+        (["empty.jpg"], "empty.jpg"),
+        (["missing.jpg"], "missing.jpg"),
+        (["empty.jpg", "--count", "0"], "--count"),
+    ):
+        done = subprocess.run([*run, *given], cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 2 and message in done.stderr
+        assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,190 @@
+"""A style of one's own in a minute: a painting's parameters for a network of many styles.
+
+A network of several styles (`networks.generators.fusion_generator`) has the convolutions in common
+and for each style a gamma and a beta of every normalised channel. For a new painting these alone
+are fitted, from those of the style that is nearest to it: 1344 numbers in place of 343 000 weights
+(Dumoulin et al. 2017, https://arxiv.org/abs/1610.07629, section 3.3). The other styles stay as they
+are, and the new one blends with them.
+"""
+
+import dataclasses
+import os
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfstyle import data, features, images, inference, losses, machine, samples, steps, training
+from tfstyle.networks import generators, layers
+
+CONTENT_LAYERS = ("block3_conv3", "block4_conv2")
+
+
+class LearnError(ValueError):
+    """The model cannot be taught a style; the message says why and what can."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Learned:
+    """What `learn` gives.
+
+    Attributes:
+        generator: as `fusion_generator`, with the new style first and then those of the model.
+        styles: their names, in that order.
+        nearest: the style that was started from.
+        losses: of the last step, unweighted, and their total.
+        card: what a card of the new model can take over from that of the old one.
+    """
+
+    generator: keras.Model
+    styles: tuple[str, ...]
+    nearest: str
+    losses: dict[str, float]
+    card: dict
+
+
+def learn(
+    painting: np.ndarray,
+    name: str,
+    *,
+    model: str | os.PathLike = "ten_styles",
+    content: str = "",
+    count: int = 150,
+    batch_size: int = 2,
+    crop_size: int = 192,
+    style_size: int = 512,
+    content_weight: float = 1.0,
+    style_weight: float = 12.0,
+    learning_rate: float = 0.02,
+    seed: int = 0,
+    progress: Callable[[int, dict[str, float]], object] | None = None,
+) -> Learned:
+    """Fits the style parameters of a network of several styles to one painting.
+
+    Args:
+        painting: float32 RGB [H, W, 3] in [0, 1].
+        name: of the style; none that the model has.
+        model: name or folder of an exported model of several styles.
+        content: photos to fit on, as `data.image_batches` takes them; the bundled ones if empty.
+        count: steps; more come nearer to the painting.
+        batch_size: crops in a step.
+        crop_size: side of a crop, in pixels.
+        style_size: longest side that the painting is scaled down to, in pixels; larger gives larger
+            strokes.
+        content_weight, style_weight: of the losses; more of the second gives more of the painting.
+        learning_rate: of Adam at its highest; a cosine leads down from there.
+        seed: decides the crops.
+        progress: called after each step with the number of steps done and the losses.
+
+    Raises:
+        LearnError: for a model that has not several styles, or has one of that name.
+        ModelNotFoundError: where there is none of that name.
+        DataError: for `content` without images.
+    """
+    keras.utils.set_random_seed(seed)
+    base, styles, card = _read(model)
+    if name in styles:
+        raise LearnError(f"name {name!r}: {model} has a style called so. Give another name")
+    policy = "mixed_bfloat16" if machine.has_fast_bfloat16() else "float32"
+    extractor = features.vgg16((*losses.STYLE_LAYERS, *CONTENT_LAYERS), dtype=policy)
+    painting = images.fit(painting, style_size)
+    of_painting = extractor(painting[None])
+    grams = {layer: losses.gram(of_painting[layer]) for layer in losses.STYLE_LAYERS}
+
+    nearest = _nearest(base, len(styles), extractor, grams)
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        generator = _fusion(1, card)
+    finally:
+        keras.config.set_dtype_policy(before)
+    for here, there in zip(generator.variables, base.variables, strict=True):
+        here.assign(there if here.shape == there.shape else there[nearest : nearest + 1])
+    for layer in generator.layers:
+        layer.trainable = isinstance(layer, layers.ConditionalInstanceNorm)
+    step = steps.PerceptualStep(
+        generator=generator,
+        extractor=extractor,
+        content_extractor=features.vgg16(CONTENT_LAYERS, dtype=policy),
+        style_grams=grams,
+        optimizer=training.adam(
+            training.cosine_schedule(learning_rate, count),
+            generator.trainable_variables,
+            clip_norm=5.0,
+        ),
+        content_layers=CONTENT_LAYERS,
+        content_weight=content_weight,
+        style_weight=style_weight,
+        tv_weight=0.0,
+    )
+    dataset, report = data.image_batches(
+        content or samples.photo_paths(), batch_size=batch_size, crop_size=crop_size, seed=seed
+    )
+    weights = tf.ones((batch_size, 1))
+    last = {}
+    for number, photos in enumerate(dataset.take(count), 1):
+        last = {key: float(value) for key, value in step(photos, weights).items()}
+        if progress:
+            progress(number, last)
+    report.check()
+
+    taught = _fusion(len(styles) + 1, card)
+    for variable, of_base, of_new in zip(
+        taught.variables, base.variables, generator.variables, strict=True
+    ):
+        if variable.shape == of_base.shape:
+            variable.assign(of_base)
+        else:
+            variable.assign(tf.concat([tf.cast(of_new, tf.float32), of_base], axis=0))
+    kept = {
+        key: card[key] for key in ("description", "style", "pipeline", "options") if key in card
+    }
+    return Learned(taught, (name, *styles), styles[nearest], last, kept)
+
+
+def _read(model) -> tuple[keras.Model, tuple[str, ...], dict]:
+    """(generator, names of its styles, card) of an exported model of several styles."""
+    folder = inference.find_saved_model(model)
+    card = inference.read_card(folder)
+    styles = tuple(card.get("styles") or ())
+    if not styles or not {"width", "depth"} <= (card.get("options") or {}).keys():
+        several = [one["name"] for one in inference.shipped_models() if one.get("styles")]
+        raise LearnError(
+            f"model {model}: not one of several styles that pipelines.fusion made. Give one of "
+            f"these: {', '.join(several) or 'there are none here'}"
+        )
+    generator = _fusion(len(styles), card)
+    stored = tf.train.load_checkpoint(str(folder / "variables" / "variables"))
+    try:
+        # As `export` keeps them: a list, in the order of the generator's variables.
+        values = [
+            stored.get_tensor(f"weights/{i}/.ATTRIBUTES/VARIABLE_VALUE")
+            for i in range(len(generator.variables))
+        ]
+        generator.set_weights(values)
+    except (tf.errors.NotFoundError, ValueError) as error:
+        raise LearnError(f"{folder}: its weights are not those that its card tells of") from error
+    return generator, styles, card
+
+
+def _fusion(styles: int, card: dict) -> keras.Model:
+    options = card["options"]
+    return generators.fusion_generator(
+        styles=styles, width=options["width"], depth=options["depth"]
+    )
+
+
+def _nearest(base, count, extractor, grams) -> int:
+    """The style that a photo takes nearest to the painting's statistics."""
+    photo = tf.constant(images.fit(samples.photo("coffee"), 192)[None])
+
+    def loss(style):
+        found = extractor(base([photo, tf.one_hot([style], count)]))
+        return float(
+            losses.style_loss(
+                grams={layer: losses.gram(found[layer]) for layer in grams}, targets=grams
+            )
+        )
+
+    return min(range(count), key=loss)
