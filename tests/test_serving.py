@@ -1062,6 +1062,10 @@ def test_serve_says_what_is_missing(folders, tmp_path, monkeypatch, capsys):
     assert "docker: not on PATH" in capsys.readouterr().err
     assert cli.main(["serve", "none"]) == 2
     assert "none: no SavedModel" in capsys.readouterr().err
+    assert cli.main(["serve", str(folders["tiny"]), "--rest_port", "0"]) == 2
+    assert "only --dev" in capsys.readouterr().err
+    assert cli.main(["serve", str(folders["tiny"]), "--rest_port", "8500"]) == 2
+    assert "give two" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 
