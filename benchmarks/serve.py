@@ -36,6 +36,8 @@ from pathlib import Path
 import grpc
 import psutil
 
+from tfstyle.serving import config
+
 ROOT = Path(__file__).parent.parent
 KINDS = ("grpc", "rest")
 KEYS = ("wall", "cpu")
@@ -110,7 +112,7 @@ def drive(folder, load, model, server, rest, seconds) -> dict:
     rounds, swapped, served_seconds = [], None, 0.0
     second = folder / "2"
     ask_bare(model)  # warm
-    bare = [ask_bare(model)]
+    bare, waiting = [ask_bare(model)], []
     while served_seconds < seconds:
         before, start = process.cpu_times(), time.monotonic()
         load.go.value = 1
@@ -118,6 +120,7 @@ def drive(folder, load, model, server, rest, seconds) -> dict:
         while time.monotonic() < end:
             time.sleep(max(0, min(1.0, end - time.monotonic())))
             load.kill_one()
+            waiting.append(waiting_requests(rest))
             if second.exists() and served_seconds + time.monotonic() - start > seconds / 2:
                 second.rename(folder / "load" / "2")
             if swapped is None and "2" in served_versions(rest):
@@ -140,6 +143,7 @@ def drive(folder, load, model, server, rest, seconds) -> dict:
         "rounds": rounds,
         "seconds": served_seconds,
         "swapped": swapped,
+        "waiting": waiting,
         "killed": load.killed,
         "replies": load.replies(),
     }
@@ -151,6 +155,14 @@ def served_versions(rest: str) -> list[str]:
     told = json.load(connection.getresponse())["model_version_status"]
     connection.close()
     return [entry["version"] for entry in told if entry["state"] == "AVAILABLE"]
+
+
+def waiting_requests(rest: str) -> float:
+    connection = http.client.HTTPConnection(rest, timeout=30)
+    connection.request("GET", config.METRICS_PATH)
+    page = connection.getresponse().read().decode()
+    connection.close()
+    return float(page.partition("\ntfstyle_serving_waiting_requests ")[2].split()[0])
 
 
 def ask_bare(model) -> dict:
@@ -413,6 +425,9 @@ def report(figures: dict, tracebacks: int, options) -> int:
         )
     fine = throughput >= BAR
     verdict = "ok" if fine else "NO"
+    print(f"waiting            {statistics.median(figures['waiting']):.0f} requests in the queue")
+    told = " ".join(f"{ratio(each, right, 'wall'):.2f}" for each in rounds)
+    print(f"of each round      {told}")
     print(f"throughput         {throughput:.2f} of the bare model (bar {BAR}: {verdict})")
     print(f"processor time     {1 / cost:.2f} of the bare model's, in the server's process")
     if swapped == math.inf:

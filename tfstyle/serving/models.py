@@ -77,16 +77,8 @@ class Version:
         except tf.errors.OpError as error:
             raise ServingError(_code_name(error), _first_words(error.message)) from error
 
-    @contextlib.contextmanager
-    def used(self):
-        """While it is entered, `end` waits."""
-        self.acquire()
-        try:
-            yield
-        finally:
-            self.release()
-
     def acquire(self):
+        """Until it is released as often, `end` waits."""
         with self._lock:
             self._users += 1
 
@@ -188,14 +180,14 @@ class Model:
         if newest is None or (current and newest <= current.number):
             return False
         folder = self.folder / str(newest)
-        print_of_files = _fingerprint(folder)
-        if self._failed.get(newest) == print_of_files:
+        fingerprint = _fingerprint(folder)
+        if self._failed.get(newest) == fingerprint:
             return False
         self._states[newest] = State("LOADING")
         try:
             version = Version(folder, threads=self._threads)
         except Exception as error:  # TensorFlow has no one class for what can be wrong.
-            self._failed[newest] = print_of_files
+            self._failed[newest] = fingerprint
             message = _first_words(str(error)) or type(error).__name__
             self._states[newest] = State("END", "UNKNOWN", message)
             _log.warning("%s version %d cannot be loaded: %s", self.name, newest, message)
