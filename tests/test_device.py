@@ -10,6 +10,7 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from tfstyle import cli, device, images, inference, samples, tflite
+from tfstyle import export as export_module
 from tfstyle.device import DeviceError
 from tfstyle.export import export as export_model
 from tfstyle.networks import generators
@@ -338,6 +339,23 @@ def test_the_guide_for_phones_lists_the_operations_of_shipped_files(path):
     text = (ROOT / "docs" / "device.md").read_text("utf-8")
     missing = [name for name in tflite.operators(path) if f"`{name}`" not in text]
     assert not missing
+
+
+@pytest.mark.parametrize("path", SHIPPED)
+def test_the_guide_for_phones_names_the_inputs_as_shipped_files_do(path):
+    text = (ROOT / "docs" / "device.md").read_text("utf-8")
+    interpreter = Interpreter(model_path=str(path))
+    names = {details["name"] for details in interpreter.get_input_details()}
+    assert "serving_default_images:0" in names and '"serving_default_images:0"' in text
+    (signature,) = interpreter.get_signature_list().values()
+    assert all(f'"{name}" to' in text for name in signature["inputs"] + signature["outputs"])
+
+
+def test_bounds_are_those_of_the_export_of_a_training():
+    for key, bound in export_module.BOUNDS.items():
+        if key.startswith("tflite_"):
+            assert device.BOUNDS[key.removeprefix("tflite_")] == bound
+    assert device.PARITY_SIZES == export_module.PARITY_SIZES
 
 
 @pytest.mark.parametrize("path", SHIPPED)

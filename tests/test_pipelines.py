@@ -98,6 +98,9 @@ def test_the_wheel_carries_weights_photos_and_the_shipped_model(tmp_path):
         "tfstyle/saved_models/starry_night.tflite",
         "tfstyle/saved_models/starry_night.json",
         "tfstyle/saved_models/starry_night/1/saved_model.pb",
+        "tfstyle/web/static/index.html",
+        "tfstyle/web/static/litert/litert_wasm_threaded_internal.wasm",
+        "tfstyle/web/static/litert/LICENSES.txt",
     } <= names
     assert not [name for name in names if name.startswith(("tests", "pipelines", "benchmarks"))]
 

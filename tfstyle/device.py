@@ -193,7 +193,10 @@ def _from_run(path: Path, run: Path) -> Source:
         checkpoint = checkpoint or tf.train.latest_checkpoint(folder)
     if not checkpoint:
         raise DeviceError(f"{path}: no checkpoint in it. Let the run reach its first one")
-    options = json.loads((run / "options.json").read_text("utf-8"))
+    try:
+        options = dict(json.loads((run / "options.json").read_text("utf-8")))
+    except (ValueError, TypeError) as error:
+        raise DeviceError(f"{run / 'options.json'}: not a run's options ({error})") from error
     shapes = tf.train.load_checkpoint(checkpoint).get_variable_to_shape_map()
     # The average of the weights is what a pipeline exports, where it keeps one.
     part = "ema" if any(key.startswith("ema/") for key in shapes) else "generator"
@@ -316,26 +319,20 @@ def _examples(source: Source, photos, size) -> list[dict[str, np.ndarray]]:
 
 @contextlib.contextmanager
 def _silent():
-    """Nothing of what C++ writes to standard error, which is shown if an exception comes."""
+    """Drops what the converter's C++ writes to standard error: its errors come as exceptions."""
     try:
         sys.stderr.flush()
         kept = os.dup(2)
     except OSError:  # no standard error at all
         yield
         return
-    with tempfile.TemporaryFile() as log:
-        try:
-            os.dup2(log.fileno(), 2)
-            try:
-                yield
-            finally:
-                os.dup2(kept, 2)
-        except BaseException:
-            log.seek(0)
-            os.write(2, log.read())
-            raise
-        finally:
-            os.close(kept)
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def to_try(styles: int) -> list[np.ndarray | None]:

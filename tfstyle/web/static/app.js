@@ -351,6 +351,7 @@ async function choose(model) {
   view.styles.hidden = !model.styles.length;
   const longest = sides(model);
   view.size.replaceChildren(...longest.map((side) => new Option(`${side} pixels`, side)));
+  view.size.value = Math.max(model.files[0].height, model.files[0].width);
   view["size-row"].hidden = longest.length < 2;
   const about = [model.style || model.styles.join(", "), model.licence && `Licence: ${model.licence}`];
   view.about.textContent = about.filter(Boolean).join(". ");
