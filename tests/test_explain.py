@@ -462,3 +462,30 @@ def test_weights_drawn_anew_give_another_map_and_are_put_back(photo):
     assert found.checks[-1].name.startswith("with weights drawn anew")
     for old, new in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
+
+
+def test_curves_tables_bars_and_pictures_are_drawn(tmp_path, rng):
+    arrays = {
+        "curve": rng.normal(size=5),
+        "step": np.arange(5.0),
+        "table": rng.normal(size=(2, 3)),
+        "bars": rng.normal(size=3),
+        "texture": rng.uniform(size=(8, 9, 3)),
+        "saved/only": rng.normal(size=4),
+    }
+    drawn = Explanation(
+        "it",
+        "Is it?",
+        "It is.",
+        {},
+        arrays,
+        {},
+        [],
+        along={"curve": "step"},
+        labels={"table": ["a", "b"], "table/columns": list("xyz"), "bars": list("xyz")},
+    )
+    text = report.write(tmp_path / "r.html", [drawn], title="it", pictures={})[0].read_text()
+    page = Page(text)
+    assert len(page.sources) == 4 and not page.open
+    assert json.loads((tmp_path / "r.json").read_text())["explanations"][0]["along"]
+    assert "saved/only" in np.load(tmp_path / "r.it.npz")

@@ -93,7 +93,9 @@ def explain(
     if shown not in retrieved:
         retrieved = [shown, *retrieved]
     described = np.stack([_described(judge, images.resize(styles[n], (size, size))) for n in names])
-    spread = np.maximum(described.std(axis=0), 1e-6) if len(names) > 1 else 1.0
+    spread = described.std(axis=0) if len(names) > 1 else np.ones(described.shape[1])
+    # A channel that none of the styles moves must not decide alone where a texture does.
+    spread = np.maximum(spread, 0.1 * spread.mean() + 1e-6)
     ranks, pictures = {layer: [] for layer in layers}, {}
     for layer in layers:
         for name in retrieved:

@@ -118,7 +118,7 @@ def explain(
             "interactions": f"cosines between gradients; in order {', '.join(names)}",
             "gradient_shares": "of the norms of the weighted gradients",
         },
-        labels={"gradient_shares": names},
+        labels={"gradient_shares": names, "interactions": names},
         checks=[
             Check(
                 "one step on each loss moves the others, on batches kept out, as foretold: signs",

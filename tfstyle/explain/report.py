@@ -153,11 +153,12 @@ def _drawn(explanation, name, pictures, ground) -> str:
         _under(array, pictures, ground),
         None if over is None else (over, explanation.arrays[over]),
         explanation.labels.get(name),
+        explanation.labels.get(f"{name}/columns"),
     )
 
 
-def _figure(array, picture, over=None, labels=None) -> str:
-    """A map over a picture, a curve over (name, numbers), or bars with labels."""
+def _figure(array, picture, over=None, labels=None, columns=None) -> str:
+    """A map over a picture, a table of colours, a curve over (name, numbers), or labelled bars."""
     from matplotlib.figure import Figure
 
     array = np.asarray(array, "float64")
@@ -167,6 +168,16 @@ def _figure(array, picture, over=None, labels=None) -> str:
         axes.plot(over[1], array, marker="." if len(array) < 60 else None)
         axes.set_xlabel(over[0])
         axes.grid(alpha=0.3)
+    elif array.ndim == 2 and labels:
+        height, width = array.shape
+        size = (2.2 + 0.19 * width, 1.6 + 0.19 * height)
+        figure = Figure(figsize=size, dpi=100, layout="constrained")
+        axes = figure.subplots()
+        most = np.abs(array).max() or 1.0
+        image = axes.imshow(array, cmap="RdBu_r", vmin=-most, vmax=most)
+        axes.set_yticks(np.arange(height), labels, fontsize=7)
+        axes.set_xticks(np.arange(width), columns or labels, rotation=90, fontsize=7)
+        figure.colorbar(image, shrink=0.6)
     elif array.ndim == 2:
         height, width = array.shape
         figure = Figure(figsize=(4.6, 4.6 * height / width * 0.85), dpi=100, layout="constrained")

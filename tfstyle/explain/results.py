@@ -63,7 +63,7 @@ class Explanation:
         checks: what was tested of it.
         limits: what it does not say.
         along: {name of an array [n]: that of the array [n] it is a curve over}.
-        labels: {name of an array [n]: what its n numbers are of}.
+        labels: {name of an array: what its numbers, or rows, are of}; of columns, "NAME/columns".
     """
 
     name: str

@@ -127,6 +127,7 @@ def explain(
         figures={"full": full, "empty": empty}
         | {f"share/{name}": float(share) for name, share in zip(names, shares, strict=True)},
         arrays={"shares": shares, "lost_on_held_out": lost},
+        labels={"shares": names, "lost_on_held_out": names},
         units={"full": what, "empty": what, "shares": f"part of full - empty, in {what}"},
         checks=[
             Check(

@@ -88,7 +88,7 @@ def of(
     jobs = [
         Job(
             "losses",
-            2 * pixels,
+            1 + 3 * pixels,
             lambda found, tell: loss_maps.explain(
                 picture,
                 weights=WEIGHTS | _adversarial(networks),
@@ -99,7 +99,7 @@ def of(
         ),
         Job(
             "style gap",
-            20 * pixels,
+            25 * pixels,
             lambda found, tell: style_gap.explain(picture, style, extractor=extractor, seed=seed),
         ),
     ]

@@ -284,7 +284,11 @@ def explain(
             "alone": "part of all effects on the mean a* and b*",
             "alone/colour": "change of the mean a* and b*",
         },
-        labels={"size": [labels[i] for i in ranked[:24]]},
+        labels={
+            "size": [labels[i] for i in ranked[:24]],
+            "effects": [labels[i] for i in ranked[:24]],
+            "effects/columns": names,
+        },
         checks=[
             Check(
                 "the units found change photos kept out more than random ones as active do",
