@@ -81,6 +81,7 @@ setup(
             C2PA,
             *EXPLAIN,
             *SERVING,
+            "ovmsclient>=2023.1,<2024",  # a client that nobody here wrote
             "pyyaml>=6,<7",  # reads deploy/*.yaml
         ],
     },
