@@ -10,6 +10,12 @@ a scale and an offset of its own for every normalised channel, 1344 numbers. A b
 blend of the styles. Each image of a batch is taught one style; no blend is taught.
 
 Give it more steps than pipelines.fast: a style learns from its share of them.
+
+Measured: without arguments (1200 steps of one 160 px crop, about 9 minutes of processor time) the
+relative style distance of the five bundled photos, which it was trained on, is 0.42 (swirls), 0.55
+(mosaic) and 0.42 (woodcut), their content distance 1.30, 1.00 and 1.35: colours and lines, but the
+mosaic has no tiles yet. docs/systems/fusion.jpg shows it, and blends below. What longer training
+gives is the model `ten_styles`: docs/models.md has its commands and figures.
 """
 
 import os
