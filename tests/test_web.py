@@ -263,7 +263,10 @@ def test_the_command_writes_a_page(shelf, tmp_path, capsys):
     assert (tmp_path / "site" / "models" / "plain.48x64.tflite").is_file()
 
 
-def test_the_command_serves_until_it_is_interrupted(shelf, capsys, monkeypatch):
+@pytest.mark.parametrize(
+    "command", [["web", "--port", "0", "--model"], ["serve", "--web", "--rest_port", "0"]]
+)
+def test_the_command_serves_until_it_is_interrupted(shelf, capsys, monkeypatch, command):
     def serve(self):
         assert get_url(self.url)[0] == 200
         raise KeyboardInterrupt
@@ -286,7 +289,7 @@ def test_the_command_serves_until_it_is_interrupted(shelf, capsys, monkeypatch):
     monkeypatch.setattr(Server, "__init__", noted)
     monkeypatch.setattr(Server, "serve_forever", serve)
     model = str(shelf / "plain.48x64.tflite")
-    assert cli.main(["web", "--model", model, "--port", "0"]) == 0
+    assert cli.main([*command, model]) == 0
     assert re.match(r"Open http://127\.0\.0\.1:\d+/ ", capsys.readouterr().out)
 
 

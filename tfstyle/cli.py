@@ -1703,17 +1703,23 @@ def _web(args) -> int:
     if args.output:
         print(f"Page {web.build(args.output, models, **options)}")
         return 0
+    _serve_page(models, args.host, args.port, **options)
+    return 0
+
+
+def _serve_page(models, host: str, port: int, **options):
+    from tfstyle import web
+
     # SIGTERM ends it as Ctrl-C does, so that the temporary folder goes.
     with contextlib.suppress(ValueError):  # not in the main thread
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     web.serve(
         models,
-        host=args.host,
-        port=args.port,
+        host=host,
+        port=port,
         announce=lambda url: print(f"Open {url} (Ctrl-C ends)", flush=True),
         **options,
     )
-    return 0
 
 
 def _add_serve(commands):
@@ -1763,6 +1769,12 @@ Examples:
             default=number,
             help=f"of {text} (default {number})",
         )
+    parser.add_argument(
+        "--web",
+        action="store_true",
+        help="serve the page that paints in the browser itself, at --rest_port; `tfstyle web` has "
+        "more flags for it",
+    )
     group = parser.add_argument_group("TensorFlow Serving")
     group.add_argument(
         "--dir",
@@ -1823,6 +1835,14 @@ def _serve(args) -> int:
         raise ValueError(f"--port and --rest_port {args.port}: give two")
     if not args.dev and 0 in (args.port, args.rest_port):
         raise ValueError("port 0: only --dev takes any that is free. Give a number")
+    if args.web:
+        _serve_page(
+            args.models,
+            args.host,
+            args.rest_port,
+            progress=lambda text: _complain("tfstyle", text),
+        )
+        return 0
     models = config.find_models(args.models, inference.model_folders())
     if args.dev:
         return _serve_dev(args, models)
