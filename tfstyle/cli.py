@@ -1831,10 +1831,6 @@ def _serve(args) -> int:
     from tfstyle import inference
     from tfstyle.serving import config
 
-    if args.port == args.rest_port != 0:
-        raise ValueError(f"--port and --rest_port {args.port}: give two")
-    if not args.dev and 0 in (args.port, args.rest_port):
-        raise ValueError("port 0: only --dev takes any that is free. Give a number")
     if args.web:
         _serve_page(
             args.models,
@@ -1843,6 +1839,10 @@ def _serve(args) -> int:
             progress=lambda text: _complain("tfstyle", text),
         )
         return 0
+    if args.port == args.rest_port != 0:
+        raise ValueError(f"--port and --rest_port {args.port}: give two")
+    if not args.dev and 0 in (args.port, args.rest_port):
+        raise ValueError("port 0: only --dev and --web take any that is free. Give a number")
     models = config.find_models(args.models, inference.model_folders())
     if args.dev:
         return _serve_dev(args, models)
