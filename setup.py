@@ -7,7 +7,7 @@ from setuptools import find_packages, setup
 
 # The models of saved_models/ that the wheel carries; the folder also holds what its user trained.
 # .gitignore has a line for each, and a test compares the two.
-SHIPPED_MODELS = ["starry_night"]
+SHIPPED_MODELS = ["starry_night", "ten_styles"]
 
 ROOT = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "tfstyle/__init__.py").read_text())[1]
@@ -72,6 +72,7 @@ setup(
         "c2pa": [C2PA],
         "test": [
             "pytest>=8,<10",
+            "pytest-xdist>=3.6,<4",
             "hypothesis>=6,<7",
             "ruff>=0.12,<1",
             "saliency>=0.2.1,<0.3",  # what integrated gradients are tested against
