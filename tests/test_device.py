@@ -242,7 +242,7 @@ def test_a_model_is_read_from_all_that_there_is_of_it(
     if kind == "keras":
         generator.save(model)
     if kind == "name":
-        monkeypatch.setattr(inference, "_shelves", lambda: [exported.card.parent])
+        monkeypatch.setattr(inference, "model_folders", lambda: [exported.card.parent])
     source = device.read(model)
     assert (source.name, source.styles) == ("tiny", ())
     photo = samples.photo("chelsea")[:33, :17]
@@ -325,10 +325,14 @@ def test_shipped_files_run_on_the_plain_kernels_of_litert_alone(path):
         model_path=str(path),
         experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
     )
-    source = interpreter.get_input_details()[0]
-    interpreter.resize_tensor_input(source["index"], [1, 24, 40, 3])
+    # The image has four dimensions, the weights of styles two.
+    inputs = interpreter.get_input_details()
+    inputs.sort(key=lambda details: -len(details["shape"]))
+    interpreter.resize_tensor_input(inputs[0]["index"], [1, 24, 40, 3])
     interpreter.allocate_tensors()
-    interpreter.set_tensor(source["index"], np.full((1, 24, 40, 3), 0.5, np.float32))
+    interpreter.set_tensor(inputs[0]["index"], np.full((1, 24, 40, 3), 0.5, np.float32))
+    for weights in inputs[1:]:
+        interpreter.set_tensor(weights["index"], np.eye(*weights["shape"], dtype=np.float32))
     interpreter.invoke()
     (result,) = interpreter.get_output_details()
     assert interpreter.get_tensor(result["index"]).shape == (1, 24, 40, 3)
@@ -347,7 +351,7 @@ def test_the_guide_for_phones_names_the_inputs_as_shipped_files_do(path):
     interpreter = Interpreter(model_path=str(path))
     names = {details["name"] for details in interpreter.get_input_details()}
     assert "serving_default_images:0" in names and '"serving_default_images:0"' in text
-    (signature,) = interpreter.get_signature_list().values()
+    signature = interpreter.get_signature_list()["serving_default"]
     assert all(f'"{name}" to' in text for name in signature["inputs"] + signature["outputs"])
 
 

@@ -374,12 +374,15 @@ def test_a_session_that_says_no_style_gets_the_first(exported, generator, photo)
 @pytest.mark.parametrize("variant", ["float32", "dynamic"])
 def test_tflite_takes_weights_at_any_size_in_built_in_operations(exported, generator, rng, variant):
     interpreter = Interpreter(model_path=str(exported.tflite[variant]))
+    both = ["images", "style_weights"]
     assert interpreter.get_signature_list() == {
-        "serving_default": {"inputs": ["images", "style_weights"], "outputs": ["stylized"]}
+        "serving_default": {"inputs": both, "outputs": ["stylized"]},
+        "statistics": {"inputs": both, "outputs": ["statistics"]},
+        "tiles": {"inputs": ["images", "statistics", "style_weights"], "outputs": ["stylized"]},
     }
     operations = {details["op_name"] for details in interpreter._get_ops_details()}
     assert not [o for o in operations if o.startswith("Flex") or o in ("CUSTOM", "READ_VARIABLE")]
-    run = interpreter.get_signature_runner()
+    run = interpreter.get_signature_runner("serving_default")
     tolerance = {"float32": 1e-4, "dynamic": 0.1}[variant]
     for size in [*SIZES, SIZES[0]]:
         for weights in BLENDS[:, None]:

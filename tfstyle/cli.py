@@ -166,8 +166,7 @@ def _add_sign(parser):
         "--sign",
         nargs=2,
         metavar=("CERT", "KEY"),
-        help="PEM files: sign what made the picture into it (Content Credentials; see `tfstyle "
-        "verify`)",
+        help="PEM files to sign the picture with (`tfstyle verify`)",
     )
 
 
