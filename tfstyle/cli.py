@@ -166,7 +166,7 @@ def _add_sign(parser):
         "--sign",
         nargs=2,
         metavar=("CERT", "KEY"),
-        help="PEM files to sign the picture with (`tfstyle verify`)",
+        help="PEM files; see `tfstyle verify --help`",
     )
 
 
@@ -290,6 +290,8 @@ def _made(args, card: dict) -> dict:
     if args.strength != 1:
         made["strength"] = args.strength
     return made
+
+
 def _show(bar, done: int, total: int):
     bar.total = total
     bar.update(done - bar.n)
@@ -444,8 +446,7 @@ Styles:
 More style or more photo: --style_weight 30 or 3. These losses are relative: a weight means the
 same at every size. --alpha and --beta weigh the papers' own losses, which grow with the size.
 
-Backbones: {backbones}; fetched once, or given as --weights, but
-for vgg16, which is bundled.
+Backbones: {backbones}; vgg16 is bundled, others are fetched once, or --weights.
 Presets (flags that are given still win):
 {told}
 
