@@ -446,7 +446,7 @@ Styles:
 More style or more photo: --style_weight 30 or 3. These losses are relative: a weight means the
 same at every size. --alpha and --beta weigh the papers' own losses, which grow with the size.
 
-Backbones: {backbones}; vgg16 is bundled, others are fetched once, or --weights.
+Backbones: {backbones}; vgg16 is bundled, others fetched once.
 Presets (flags that are given still win):
 {told}
 
