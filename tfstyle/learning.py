@@ -50,7 +50,7 @@ def learn(
     *,
     model: str | os.PathLike = "ten_styles",
     content: str = "",
-    count: int = 240,
+    count: int = 150,
     batch_size: int = 2,
     crop_size: int = 192,
     style_size: int = 512,
