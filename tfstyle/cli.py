@@ -224,14 +224,7 @@ def _stylize(args) -> int:
         # Of an image so large that it is worked on in parts.
         parts = tqdm.tqdm(unit="tile", leave=False, disable=None, delay=1)
         try:
-            if isinstance(source, _Camera):
-                photo = source.read()
-            elif source:
-                photo = images.read(source)
-            else:
-                photo = images.decode_bytes(sys.stdin.buffer.read(), name=_STDIN)
-            if args.max_size:
-                photo = images.fit(photo, args.max_size)
+            photo = _photo(source, args.max_size)
             picture = stylizer(
                 photo,
                 strength=args.strength,
@@ -290,6 +283,19 @@ def _made(args, card: dict) -> dict:
     if args.strength != 1:
         made["strength"] = args.strength
     return made
+
+
+def _photo(source, max_size: int | None):
+    """The photo of a job of `_jobs`: of a camera, a file, or standard input."""
+    from tfstyle import images
+
+    if isinstance(source, _Camera):
+        photo = source.read()
+    elif source:
+        photo = images.read(source)
+    else:
+        photo = images.decode_bytes(sys.stdin.buffer.read(), name=_STDIN)
+    return images.fit(photo, max_size) if max_size else photo
 
 
 def _show(bar, done: int, total: int):
@@ -1991,12 +1997,7 @@ def _client(args) -> int:
         ):
             start = time.perf_counter()
             try:
-                if source:
-                    photo = images.read(source)
-                else:
-                    photo = images.decode_bytes(sys.stdin.buffer.read(), name=_STDIN)
-                if args.max_size:
-                    photo = images.fit(photo, args.max_size)
+                photo = _photo(source, args.max_size)
                 picture = server(
                     photo,
                     strength=args.strength,
