@@ -167,7 +167,7 @@ def unet_generator(
         y = conv(y, 8 * width, 3, use_bias=False, name=f"block{i}_conv2")
         x = keras.layers.Add()([x, normed(y)])
     for factor in (4, 2, 1):
-        x = layers.ResizeConv(factor * width, 3, use_bias=False, name=f"up{factor}")(x)
+        x = layers.ResizeConv(factor * width, 3, use_bias=False, smooth=True, name=f"up{factor}")(x)
         x = keras.layers.ReLU()(normed(x))
         if factor > 1:
             x = dropped(x)
