@@ -48,6 +48,7 @@ def train(
     content_weight: float = 1.0,
     style_weight: float = 10.0,
     tv_weight: float = 0.0,
+    checkerboard_weight: float = 0.0,
     learning_rate: float = 3e-3,
     clip_norm: float = 5.0,
     ema_decay: float = 0.995,
@@ -80,6 +81,8 @@ def train(
         content_weight: of the content loss; more keeps more of the photo.
         style_weight: of the style loss; more gives more of the painting.
         tv_weight: of total variation; more is smoother.
+        checkerboard_weight: of patterns of the periods of up-sampling; 0 to not compute them. Crops
+            must be of 128 pixels or more.
         learning_rate: of Adam at its highest; a cosine leads down from there.
         clip_norm: bound on the norm of the gradient.
         ema_decay: of the average of the weights that is exported; 0 for the last weights.
@@ -144,6 +147,7 @@ def train(
         content_weight=content_weight,
         style_weight=style_weight,
         tv_weight=tv_weight,
+        checkerboard_weight=checkerboard_weight,
     )
 
     # Train
@@ -190,7 +194,7 @@ def train(
         ema=ema,
         callback=monitor,
         sample=lambda: training.sample_grid(result, shown),
-        weights={"content": content_weight, "style": style_weight, "tv": tv_weight},
+        weights=step.weights,
         validate=validate,
     )
     if not training.is_chief(strategy):

@@ -75,6 +75,7 @@ def train(
     content_weight: float = 1.0,
     style_weight: float = 20.0,
     tv_weight: float = 0.0,
+    checkerboard_weight: float = 0.0,
     adversarial_weight: float = 5.0,
     identity_weight: float = 5.0,
     color_weight: float = 60.0,
@@ -124,6 +125,8 @@ def train(
         content_weight: of the content loss; more keeps more of the photo.
         style_weight: of the Gram style loss; more gives more of the paintings.
         tv_weight: of total variation; more is smoother.
+        checkerboard_weight: of patterns of the periods of up-sampling; 0 to not compute them. Crops
+            must be of 128 pixels or more.
         adversarial_weight: of the adversarial loss.
         identity_weight: of the identity loss: paintings are to stay as they are.
         color_weight: of the colour loss; more keeps more of the photo's colours.
@@ -219,6 +222,7 @@ def train(
         "content": content_weight,
         "style": style_weight,
         "tv": tv_weight,
+        "checkerboard": checkerboard_weight,
         "adversarial": adversarial_weight,
         "identity": identity_weight,
         "color": color_weight,

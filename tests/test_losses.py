@@ -13,7 +13,7 @@ import scipy.stats
 import tensorflow as tf
 from hypothesis import strategies as st
 
-from tfstyle import losses
+from tfstyle import losses, metrics
 
 many = hypothesis.settings(deadline=None, max_examples=40, derandomize=True)
 
@@ -625,6 +625,50 @@ def test_total_variation_does_not_see_a_shift_of_brightness_or_place(rng):
     np.testing.assert_allclose(
         losses.total_variation(moved), losses.total_variation(framed), rtol=1e-5
     )
+
+
+def waves(stride, amplitude, size=(2, 128, 130, 3)):
+    """Grey, with a wave of the stride down and across."""
+    y, x = np.indices(size[1:3])
+    pattern = np.cos(2 * np.pi * y / stride) * np.cos(2 * np.pi * x / stride)
+    return np.float32(0.5 + amplitude * np.broadcast_to(pattern[None, ..., None], size))
+
+
+def test_the_checkerboard_loss_of_a_pattern_on_grey_has_its_closed_form():
+    # See test_metrics: of the three periods only 2 stands out.
+    ratio = 1 + 2 / 9 * 128**2 * 0.01**2 / losses.ROUNDING
+    result = losses.checkerboard_loss(images=waves(2, 0.01))
+    assert result.dtype == "float32"
+    np.testing.assert_allclose(result, np.log(ratio) / 3, rtol=1e-4)
+    assert losses.checkerboard_loss(images=waves(2, 0.0)) < 1e-5
+
+
+def test_the_checkerboard_loss_is_that_of_the_measure(rng):
+    images = waves(4, 0.02) + rng.normal(0, 0.05, (2, 128, 130, 3)).astype("float32")
+    ratios = [list(metrics.checkerboard(image).values()) for image in images]
+    expected = np.mean(np.maximum(np.log(ratios), 0))
+    np.testing.assert_allclose(losses.checkerboard_loss(images=images), expected, rtol=1e-3)
+
+
+def test_the_checkerboard_loss_does_not_see_brightness_and_falls_along_its_gradient(rng):
+    images = waves(8, 0.05) + rng.normal(0, 0.05, (2, 128, 130, 3)).astype("float32")
+    before, gradient = gradient_of(lambda x: losses.checkerboard_loss(images=x), images)
+    np.testing.assert_allclose(losses.checkerboard_loss(images=images + 0.1), before, rtol=1e-3)
+    after = losses.checkerboard_loss(images=images - 1e-3 * gradient / np.abs(gradient).max())
+    assert after < before - 1e-3
+    # Towards less of what was planted, not towards more beside it.
+    assert np.sum(gradient * (waves(8, 1.0) - 0.5)) > 0
+
+
+def test_the_checkerboard_loss_names_the_size_that_it_needs():
+    with pytest.raises(ValueError, match=r"96x200 pixels.*need 128"):
+        losses.checkerboard_loss(images=np.zeros((1, 96, 200, 3), "float32"))
+    unknown = tf.function(
+        lambda x: losses.checkerboard_loss(images=x),
+        input_signature=[tf.TensorSpec((1, None, 128, 3))],
+    )
+    with pytest.raises(ValueError, match=r"Nonex128 pixels.*need 128"):
+        unknown(np.zeros((1, 128, 128, 3), "float32"))
 
 
 @many

@@ -104,6 +104,22 @@ def test_it_returns_the_losses_before_the_update_and_their_weighted_sum(
         np.testing.assert_allclose(values[name], value, rtol=1e-4, err_msg=name)
 
 
+def test_the_checkerboard_loss_joins_the_total_where_it_has_a_weight(
+    tiny_extractor, style_grams
+):
+    photos, generator = samples.photo("chelsea")[None, :128, :144], small_generator()
+    stylized = generator(photos)
+    plain = perceptual_step(tiny_extractor, style_grams, generator).terms(photos)
+    assert "checkerboard" not in plain
+    step = perceptual_step(tiny_extractor, style_grams, generator, checkerboard_weight=2.0)
+    values = step(photos)
+    expected = losses.checkerboard_loss(images=stylized)
+    assert expected > 0
+    np.testing.assert_allclose(values["checkerboard"], expected, rtol=1e-3)
+    others = sum(step.weights[name] * value for name, value in plain.items())
+    np.testing.assert_allclose(values["total"], others + 2 * expected, rtol=1e-3)
+
+
 def test_several_content_layers_count_the_same(photo, tiny_extractor, style_grams):
     layers = ["block2_conv1", "block4_conv2"]
     step = perceptual_step(tiny_extractor, style_grams, small_generator(), content_layers=layers)

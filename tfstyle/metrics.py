@@ -31,10 +31,6 @@ _KID_SIZE = 256
 # Below it AlexNet's deeper layers have no positions.
 _LPIPS_MIN_SIDE = 31
 
-# An image is known to the nearest of 256 levels. This is the variance of the rounding; without it a
-# flat image would be 0 / 0, and one that is flat but for rounding anything.
-_ROUNDING = 1 / (12 * 255**2)
-
 
 @dataclasses.dataclass(frozen=True)
 class Scores:
@@ -519,69 +515,25 @@ def _unit(features):
 def checkerboard(image, *, strides: Sequence[int] = (2, 4, 8)) -> dict[int, float]:
     """How strongly patterns of the periods that up-sampling leaves stand out of the spectrum.
 
-    A network that up-samples by s, at once or in steps, may leave a pattern that repeats every s
-    pixels (Odena, Dumoulin and Olah 2016, "Deconvolution and Checkerboard Artifacts",
-    https://distill.pub/2016/deconv-checkerboard/). In the spectrum that is energy at the Nyquist
-    frequency of the grid that came out of the up-sampling, 1/s cycles a pixel of the result.
-
-    The spectrum is the mean power |DFT|^2 of the three channels over windows of P = 16 lcm(strides)
-    pixels that overlap by half, each tapered by a Hann window (Welch's method), and the power of
-    rounding to 8 bits. For each s there are four frequencies: (0, 1/s), (1/s, 0), (1/s, 1/s) and
-    (1/s, -1/s). The ratio of each is its power over the geometric mean of those 3 to 6 bins away,
-    along the axes on which it is not 0: a photo's spectrum falls off as a power of the frequency
-    and stands out along its axes, and both cancel. The result is the mean of the four ratios.
-
-    A pattern has overtones: one of period 4 with sharp edges counts at 2 as well. So do blocks of
-    8 x 8 pixels that strong JPEG compression leaves, at all three.
+    `losses.checkerboard_ratios` of one image, and what it says there. A pattern has overtones: one
+    of period 4 with sharp edges counts at 2 as well. So do blocks of 8 x 8 pixels that strong JPEG
+    compression leaves, at all three.
 
     Args:
-        image: [H, W, 3] in [0, 1], at least P pixels a side: 128 for the default.
+        image: [H, W, 3] in [0, 1], at least 16 lcm(strides) pixels a side: 128 for the default.
         strides: periods in pixels, each at least 2.
 
     Returns:
         {stride: ratio}: about 1 for a photo (0.3 to 2.5 were seen, and at 2 up to 5 where the file
         stored colour at half the size), exactly 1 for a flat image. A pattern that nobody sees may
         give hundreds: a cos(pi x) cos(pi y) on a flat image gives 1 + (2/9) P^2 a^2 * 12 * 255^2
-        at 2.
+        at 2, where P is the least side.
 
     Raises:
         ValueError: for a smaller image and for strides below 2.
     """
-    if not strides or min(strides) < 2:
-        raise ValueError(f"strides {tuple(strides)}: give periods of at least 2 pixels.")
-    image = _picture(image)
-    window = 16 * math.lcm(*strides)
-    if min(image.shape[:2]) < window:
-        raise ValueError(
-            f"image of {image.shape[0]}x{image.shape[1]} pixels: strides {tuple(strides)} need "
-            f"{window} on each side. Give a larger image or smaller strides."
-        )
-    taper = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window) / window)
-    taper = np.outer(taper, taper)[..., None]
-    corners = list(
-        itertools.product(_starts(image.shape[0], window), _starts(image.shape[1], window))
-    )
-    power = np.zeros((window, window))
-    for y, x in corners:
-        spectrum = np.fft.fft2(image[y : y + window, x : x + window] * taper, axes=(0, 1))
-        power += (np.abs(spectrum) ** 2).mean(axis=-1) / len(corners)
-    power += _ROUNDING * (taper**2).sum()
-    offsets = [sign * i for i in range(3, 7) for sign in (-1, 1)]
-
-    def ratio(u, v):
-        near = [power[(u + i) % window, v] for i in offsets if u]
-        near += [power[u, (v + i) % window] for i in offsets if v]
-        return power[u, v] / np.exp(np.mean(np.log(near)))
-
-    return {
-        stride: float(np.mean([ratio(0, f), ratio(f, 0), ratio(f, f), ratio(f, -f)]))
-        for stride, f in ((stride, window // stride) for stride in strides)
-    }
-
-
-def _starts(length, window):
-    """Where windows that overlap by half begin; the last one ends with the image."""
-    return sorted({*range(0, length - window + 1, window // 2), length - window})
+    ratios = losses.checkerboard_ratios(_picture(image)[None], strides=strides)
+    return {stride: float(ratio[0]) for stride, ratio in ratios.items()}
 
 
 def border_marks(image, *, width: int = 8) -> float:
@@ -626,7 +578,10 @@ def border_marks(image, *, width: int = 8) -> float:
         roughness = np.sqrt((np.diff(lines, axis=1) ** 2).mean(axis=1) / 2)
         profile = np.stack([lines.mean(axis=1), roughness])
         steps = (np.diff(profile, axis=1) ** 2).sum(axis=0).mean(axis=-1)
-        near, beside = steps[:width].mean() + _ROUNDING, steps[width:].mean() + _ROUNDING
+        near, beside = (
+            steps[:width].mean() + losses.ROUNDING,
+            steps[width:].mean() + losses.ROUNDING,
+        )
         logs.append(np.log(near / beside) / 2)
     return float(np.exp(np.mean(logs)))
 

@@ -64,6 +64,12 @@ def _content(features, target, layers, loss=losses.content_loss):
     return tf.add_n(values) / len(layers)
 
 
+def _weights(step, names, optional):
+    """{name: its weight}; of the `optional` losses only those that have one are computed."""
+    names = (*names, *(name for name in optional if getattr(step, f"{name}_weight")))
+    return {name: getattr(step, f"{name}_weight") for name in names}
+
+
 def _total(values, weights):
     return tf.add_n([weights[name] * value for name, value in values.items()])
 
@@ -94,6 +100,7 @@ class PerceptualStep:
         content_weight: float,
         style_weight: float,
         tv_weight: float,
+        checkerboard_weight: float = 0.0,
         layer_weights: Mapping[str, float] | None = None,
         formula: Literal["relative", "gatys"] = "relative",
     ):
@@ -106,7 +113,7 @@ class PerceptualStep:
             style_grams: {layer: [1, C, C]} of the style image; [styles, C, C] of several.
             optimizer: built on the generator's trainable variables.
             content_layers: layers whose content losses are averaged.
-            content_weight, style_weight, tv_weight: of the losses named so.
+            content_weight, style_weight, tv_weight, checkerboard_weight: of the losses named so.
             layer_weights: {layer: weight} within the style loss; equal where None.
             formula: of content and style loss; "gatys" takes them as published.
         """
@@ -119,6 +126,7 @@ class PerceptualStep:
         self.content_weight = content_weight
         self.style_weight = style_weight
         self.tv_weight = tv_weight
+        self.checkerboard_weight = checkerboard_weight
         self.layer_weights = layer_weights
         self.content_loss, self.style_loss = _FORMULAS[formula]
 
@@ -143,11 +151,7 @@ class PerceptualStep:
     @property
     def weights(self) -> dict[str, float]:
         """{name of a loss: its weight in the total}."""
-        return {
-            "content": self.content_weight,
-            "style": self.style_weight,
-            "tv": self.tv_weight,
-        }
+        return _weights(self, ("content", "style", "tv"), optional=("checkerboard",))
 
     def terms(self, photos, style_weights=None, *, training=False) -> dict[str, tf.Tensor]:
         """The unweighted losses of a batch, as `update` takes it; updates nothing."""
@@ -161,7 +165,7 @@ class PerceptualStep:
             }
         stylized = self.generator(inputs, training=training)
         features = self.extractor(stylized)
-        return {
+        values = {
             "content": _content(features, target, self.content_layers, self.content_loss),
             "style": self.style_loss(
                 grams={layer: losses.gram(features[layer]) for layer in style_grams},
@@ -170,6 +174,9 @@ class PerceptualStep:
             ),
             "tv": losses.total_variation(stylized),
         }
+        if self.checkerboard_weight:
+            values["checkerboard"] = losses.checkerboard_loss(images=stylized)
+        return values
 
 
 class TargetStep:
@@ -229,6 +236,7 @@ class GanStep:
         adversarial_weight: float,
         identity_weight: float = 0.0,
         color_weight: float = 0.0,
+        checkerboard_weight: float = 0.0,
         d_steps: int = 1,
         warmup_steps: int = 0,
         pool: image_pool.ImagePool | None = None,
@@ -244,7 +252,7 @@ class GanStep:
             style_layers: compared with the Gram matrices of the batch's own style images, averaged
                 over the batch.
             content_weight, style_weight, tv_weight, adversarial_weight, identity_weight,
-                color_weight: of the losses named so.
+                color_weight, checkerboard_weight: of the losses named so.
             d_steps: updates of the discriminator to one of the generator; a batch must divide by
                 it.
             warmup_steps: see above.
@@ -269,6 +277,7 @@ class GanStep:
         self.adversarial_weight = adversarial_weight
         self.identity_weight = identity_weight
         self.color_weight = color_weight
+        self.checkerboard_weight = checkerboard_weight
         self.d_steps = d_steps
         self.warmup_steps = warmup_steps
         self.pool = pool
@@ -316,8 +325,7 @@ class GanStep:
     def weights(self) -> dict[str, float]:
         """{name of a loss of the generator: its weight in the total}."""
         names = ("content", "style", "tv", "adversarial")
-        names += tuple(name for name in ("identity", "color") if getattr(self, f"{name}_weight"))
-        return {name: getattr(self, f"{name}_weight") for name in names}
+        return _weights(self, names, optional=("identity", "color", "checkerboard"))
 
     def terms(self, photos, paintings, noise=None, *, training=False) -> dict[str, tf.Tensor]:
         """The generator's unweighted losses of a batch; updates nothing. All of it is one part."""
@@ -348,6 +356,8 @@ class GanStep:
             values["identity"] = losses.identity_loss(images=same, target=paintings)
         if self.color_weight:
             values["color"] = losses.color_loss(images=stylized, target=photos)
+        if self.checkerboard_weight:
+            values["checkerboard"] = losses.checkerboard_loss(images=stylized)
         return values
 
     def _part(self, part, *batches):
