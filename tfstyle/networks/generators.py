@@ -103,6 +103,9 @@ def unet_generator(
     blocks and dropout inside them after Zhu et al. 2017 (https://arxiv.org/abs/1703.10593): a 7x7
     convolution at full size, three halvings to an eighth, and back up, where the encoder's output
     of each size is concatenated. Upsampling is by `ResizeConv` in place of transposed convolution.
+    The last convolution sees the photo too: instance norm takes its colours and contrast off all
+    features, and a generator that is to keep them plants one dark spot in the picture to carry
+    them past it (Karras et al. 2020, https://arxiv.org/abs/1912.04958, section 3.1).
 
     Args:
         width: channels at full size; twice, four and eight times as many at a half, a quarter and
@@ -143,8 +146,8 @@ def unet_generator(
     images = keras.Input((None, None, 3), name="images")
     noise = keras.Input((noise_dim,), name="noise") if noise_dim else None
     x = layers.PadToMultiple(8, minimum=16)(images)
-    x = keras.layers.Rescaling(2.0, -1.0)(x)
-    x = keras.layers.ReLU()(normed(conv(x, width, 7, use_bias=False, name="stem")))
+    photo = keras.layers.Rescaling(2.0, -1.0)(x)
+    x = keras.layers.ReLU()(normed(conv(photo, width, 7, use_bias=False, name="stem")))
     skips = []
     for factor in (2, 4, 8):
         skips.append(x)
@@ -172,7 +175,7 @@ def unet_generator(
         if factor > 1:
             x = dropped(x)
         x = keras.layers.Concatenate()([x, skips.pop()])
-    x = conv(x, 3, 7, name="head")
+    x = conv(keras.layers.Concatenate()([x, photo]), 3, 7, name="head")
     x = keras.layers.Activation("tanh", dtype="float32")(x)
     x = keras.layers.Rescaling(0.5, 0.5, dtype="float32")(x)
     x = layers.CropLike(dtype="float32")([x, images])
