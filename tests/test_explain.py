@@ -277,7 +277,7 @@ def test_shapley_values_of_games_with_known_ones():
 
 
 def test_skips_of_the_generators_are_found(unet):
-    assert [name for name, _ in skips.connections(unet)] and len(skips.connections(unet)) == 3
+    assert [name for name, _ in skips.connections(unet)] and len(skips.connections(unet)) == 4
     assert len(skips.connections(generators.fast_generator(width=4, depth=2))) == 2
 
 

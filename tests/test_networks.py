@@ -205,13 +205,13 @@ def test_an_image_is_treated_the_same_in_any_batch(built, name, rng):
     np.testing.assert_allclose(together[1:2], built[name](photos[1:2]), atol=1e-5)
 
 
-def test_the_unet_has_a_skip_connection_at_each_size():
+def test_the_unet_has_a_skip_connection_at_each_size_and_one_from_the_photo():
     network = generators.unet_generator(width=4, residual_blocks=2)
     assert [
         [tensor.shape[-1] for tensor in layer.input]
         for layer in network.layers
         if isinstance(layer, keras.layers.Concatenate)
-    ] == [[16, 16], [8, 8], [4, 4]]
+    ] == [[16, 16], [8, 8], [4, 4], [8, 3]]
     blocks = [layer for layer in network.layers if isinstance(layer, keras.layers.Add)]
     assert [block.output.shape[-1] for block in blocks] == [32, 32]
 
