@@ -173,7 +173,7 @@ def preview(options):
             images.write(folder / "style.png", style)
             output = (options.out or folder) / f"preview_{content_name}_{style_name}.png"
             output.parent.mkdir(parents=True, exist_ok=True)
-            command = [sys.executable, "-m", "tfstyle.cli", "optimize", folder / "content.png"]
+            command = [sys.executable, "-m", "tfstyle", "optimize", folder / "content.png"]
             command += ["--style", folder / "style.png", "--preset", "preview", "-o", output]
             start = time.perf_counter()
             subprocess.run(command, check=True, capture_output=True)

@@ -79,7 +79,7 @@ def measure(folder: Path, options) -> int:
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     model = own("--bare", folder, **pipes)
     model.stdout.readline()
-    command = [sys.executable, "-m", "tfstyle.cli", "serve", str(folder / "load"), "--dev"]
+    command = [sys.executable, "-m", "tfstyle", "serve", str(folder / "load"), "--dev"]
     command += ["--port=0", "--rest_port=0", f"--workers={options.workers}"]
     log = open(folder / "server.log", "w+")
     server = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=log, text=True)

@@ -81,3 +81,41 @@ def tiny_extractor() -> keras.Model:
     model = keras.Model(image, layers, name="tiny_extractor")
     model.trainable = False
     return model
+
+
+@pytest.fixture
+def fake_camera(monkeypatch):
+    """The class that stands in for OpenCV's VideoCapture; its frame is a red wall.
+
+    It gives black frames and then `frame`, as a camera that finds its exposure; counts releases.
+    """
+    import cv2
+
+    class Capture:
+        frame = np.full((6, 8, 3), (10, 20, 200), np.uint8)  # BGR
+        opened = True
+        dark = 3
+        released = 0
+        index = None
+
+        def __init__(self, index):
+            type(self).index = index
+            self.grabbed = 0
+
+        def isOpened(self):  # noqa: N802
+            return self.opened
+
+        def grab(self):
+            self.grabbed += 1
+            return True
+
+        def read(self):
+            if self.frame is None:
+                return False, None
+            return True, self.frame if self.grabbed >= self.dark else np.zeros_like(self.frame)
+
+        def release(self):
+            type(self).released += 1
+
+    monkeypatch.setattr(cv2, "VideoCapture", Capture)
+    return Capture

@@ -1,9 +1,8 @@
-"""A picture of a camera, which a fake of OpenCV's VideoCapture gives."""
+"""A picture of a camera, which a fake of OpenCV's VideoCapture (conftest.py) gives."""
 
 import builtins
 import json
 
-import cv2
 import numpy as np
 import pytest
 
@@ -11,64 +10,25 @@ from tfstyle import camera, cli, images
 from tfstyle.camera import CameraError
 
 
-class FakeCapture:
-    """Gives black frames and then `frame`, as a camera that finds its exposure; counts releases."""
-
-    frame = np.zeros((6, 8, 3), np.uint8)
-    opened = True
-    dark = 3
-    released = 0
-    index = None
-
-    def __init__(self, index):
-        type(self).index = index
-        self.grabbed = 0
-
-    def isOpened(self):  # noqa: N802
-        return self.opened
-
-    def grab(self):
-        self.grabbed += 1
-        return True
-
-    def read(self):
-        if self.frame is None:
-            return False, None
-        return True, self.frame if self.grabbed >= self.dark else np.zeros_like(self.frame)
-
-    def release(self):
-        type(self).released += 1
-
-
-@pytest.fixture
-def fake(monkeypatch):
-    class Capture(FakeCapture):
-        frame = np.zeros((6, 8, 3), np.uint8)
-
-    Capture.frame[...] = (10, 20, 200)  # BGR: a red wall
-    monkeypatch.setattr(cv2, "VideoCapture", Capture)
-    return Capture
-
-
-def test_a_picture_is_rgb_in_0_to_1_and_taken_when_the_exposure_is_found(fake):
+def test_a_picture_is_rgb_in_0_to_1_and_taken_when_the_exposure_is_found(fake_camera):
     picture = camera.capture(2)
     assert picture.dtype == np.float32 and picture.shape == (6, 8, 3)
     np.testing.assert_array_equal(images.to_uint8(picture)[0, 0], [200, 20, 10])
-    assert (fake.index, fake.released) == (2, 1)
+    assert (fake_camera.index, fake_camera.released) == (2, 1)
 
 
-def test_a_camera_that_cannot_be_opened_is_named_and_let_go(fake):
-    fake.opened = False
+def test_a_camera_that_cannot_be_opened_is_named_and_let_go(fake_camera):
+    fake_camera.opened = False
     with pytest.raises(CameraError, match="camera 3: cannot be opened.*/dev/video3"):
         camera.capture(3)
-    assert fake.released == 1
+    assert fake_camera.released == 1
 
 
-def test_a_camera_without_a_picture_is_named_and_let_go(fake):
-    fake.frame = None
+def test_a_camera_without_a_picture_is_named_and_let_go(fake_camera):
+    fake_camera.frame = None
     with pytest.raises(CameraError, match="camera 0: gave no picture"):
         camera.capture()
-    assert fake.released == 1
+    assert fake_camera.released == 1
 
 
 def test_without_opencv_it_says_how_to_get_it(monkeypatch):
@@ -93,11 +53,11 @@ def test_without_opencv_it_says_how_to_get_it(monkeypatch):
     ],
 )
 def test_the_command_stylizes_what_the_camera_sees(
-    fake, tmp_path, monkeypatch, capsys, given, output, target
+    fake_camera, tmp_path, monkeypatch, capsys, given, output, target
 ):
     monkeypatch.chdir(tmp_path)
-    fake.frame = np.full((32, 48, 3), 90, np.uint8)
-    fake.frame[8:20, 10:30] = (10, 200, 60)
+    fake_camera.frame = np.full((32, 48, 3), 90, np.uint8)
+    fake_camera.frame[8:20, 10:30] = (10, 200, 60)
     command = ["stylize", given, "--runtime", "tflite", "--json"]
     assert cli.main([*command, *(["-o", output] if output else [])]) == 0
     (done,) = json.loads(capsys.readouterr().out)["images"]
@@ -105,9 +65,9 @@ def test_the_command_stylizes_what_the_camera_sees(
     assert images.read(target).shape == (32, 48, 3)
 
 
-def test_a_camera_that_fails_is_told_in_one_line(fake, tmp_path, monkeypatch, capsys):
+def test_a_camera_that_fails_is_told_in_one_line(fake_camera, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    fake.opened = False
+    fake_camera.opened = False
     assert cli.main(["stylize", "camera:7", "-o", "x.png"]) == 2
     told = capsys.readouterr()
     assert told.out == "" and told.err.startswith("tfstyle: error: camera:7: camera 7: cannot be")

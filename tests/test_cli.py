@@ -18,6 +18,8 @@ import pytest
 import tensorflow as tf
 
 from tfstyle import cli, data, export, features, images, inference, metrics, training
+from tfstyle.cli import jobs, library
+from tfstyle.cli.program import documented
 
 # Of processes whose current folder is another.
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
@@ -138,7 +140,7 @@ def test_defaults_are_those_of_the_library():
         ("metrics.evaluate", metrics.evaluate, "size"),
     ):
         default = inspect.signature(function).parameters[parameter].default
-        assert cli._default(path, parameter) == default
+        assert library.default(path, parameter) == default
 
 
 # -- stylize: where pictures go ---------------------------------------------------------------
@@ -171,9 +173,9 @@ def test_a_model_given_by_its_path_names_the_picture_too(desk, model):
 
 
 def test_a_version_of_a_saved_model_names_the_picture_after_the_model():
-    assert cli._label("saved_models/mine/12/") == "mine"
-    assert cli._label("mine.int8") == "mine.int8"
-    assert cli._label("mine.int8.tflite") == "mine.int8"
+    assert jobs.label("saved_models/mine/12/") == "mine"
+    assert jobs.label("mine.int8") == "mine.int8"
+    assert jobs.label("mine.int8.tflite") == "mine.int8"
 
 
 @pytest.mark.parametrize("output", ["x.png", "x.jpg", "x.JPEG", "x.webp", "new/sub/x.png"])
@@ -419,7 +421,7 @@ def test_standard_input_that_is_no_image_is_one_line(desk, capsys, monkeypatch):
 def test_as_a_process_it_works_in_a_pipe_and_is_silent_when_the_pipe_closes(desk, photo):
     images.write("a.png", photo)
     source = Path("a.png").read_bytes()
-    command = [sys.executable, "-m", "tfstyle.cli", "stylize", "--model=negative"]
+    command = [sys.executable, "-m", "tfstyle", "stylize", "--model=negative"]
     streams = {"input": source, "capture_output": True}
     done = subprocess.run([*command, "-", "-o", "-"], env=ENVIRONMENT, **streams)
     assert done.returncode == 0, done.stderr.decode()
@@ -724,4 +726,4 @@ def test_the_options_of_training_become_documented_flags(capsys):
     assert program(paint, "--dry_run", "--noresume") == 0
     told = json.loads(capsys.readouterr().out)
     assert told == dataclasses.asdict(training.Options(steps=77, resume=False, dry_run=True))
-    assert cli._documented(training.Options).keys() == told.keys()
+    assert documented(training.Options).keys() == told.keys()

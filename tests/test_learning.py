@@ -98,7 +98,7 @@ def test_command_makes_a_model_like_the_others(model, tmp_path, monkeypatch, cap
 
 
 def test_command_names_what_is_wrong(model, tmp_path):
-    run = [sys.executable, "-m", "tfstyle.cli", "learn", "--model", str(model), "-o", "out"]
+    run = [sys.executable, "-m", "tfstyle", "learn", "--model", str(model), "-o", "out"]
     (tmp_path / "empty.jpg").touch()
     for given, message in (
         (["empty.jpg"], "empty.jpg"),

@@ -1102,6 +1102,16 @@ def test_the_client_command_names_what_failed(url, tmp_path, photo, capsys):
     assert "none" in capsys.readouterr().err
 
 
+def test_the_client_command_stylizes_what_the_camera_sees(url, photo, fake_camera, tmp_path):
+    fake_camera.frame = images.to_uint8(photo)[..., ::-1]
+    seen = tmp_path / "seen.png"
+    assert cli.main(["client", url, "camera:1", "-o", str(seen), "--model", "tiny"]) == 0
+    assert (fake_camera.index, fake_camera.released) == (1, 1)
+    with Client(url, "tiny") as client:
+        expected = client(images.from_uint8(images.to_uint8(photo)))
+    np.testing.assert_array_equal(images.read(seen), images.from_uint8(images.to_uint8(expected)))
+
+
 # What is deployed
 
 

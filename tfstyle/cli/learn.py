@@ -1,0 +1,111 @@
+"""`tfstyle learn`: a model of a painting of one's own."""
+
+import re
+from pathlib import Path
+
+from tfstyle.cli import library, parsing
+
+# Of `learning.learn`: {name: (type, help)}.
+_OPTIONS = {
+    "count": (parsing.number(int, 1), "steps; more come nearer to the painting"),
+    "style_size": (parsing.number(int, 64), "longest side of the painting; larger: larger strokes"),
+    "style_weight": (parsing.number(float, 0, above=True), "more gives more of the painting"),
+    "content_weight": (parsing.number(float, 0), "more keeps more of the photo"),
+    "seed": (parsing.number(int, 0), "decides the crops"),
+}
+
+
+def add(commands):
+    model = library.default("learning.learn", "model")
+    parser = commands.add_parser(
+        "learn",
+        help="make a model of a painting of your own, in about a minute",
+        description="Teaches a model of several styles one more: a painting of your own.",
+        epilog=f"""\
+Only the style's own numbers are fitted; all else is that of {model}. The new model has the new
+style first and then all of the old one's, to blend with; it is stylized with, exported and served
+as any other.
+
+Examples:
+  tfstyle learn painting.jpg --name mine
+  tfstyle stylize photo.jpg --model mine
+  tfstyle stylize photo.jpg --model mine --style mine:2,great_wave:1
+  tfstyle learn painting.jpg --name bolder --style_weight 20 --count 400 --content photos/""",
+    )
+    parser.add_argument("painting", metavar="PAINTING", help="the image to learn from")
+    parser.add_argument(
+        "--name",
+        metavar="NAME",
+        help="of the model and its style: letters, digits, _ and - (default: the file's)",
+    )
+    parser.add_argument(
+        "--model",
+        metavar="MODEL",
+        default=model,
+        help=f"the model that is taught, of several styles (default {model})",
+    )
+    parser.add_argument(
+        "--content", metavar="DIR", default="", help="photos to fit on (default: the bundled ones)"
+    )
+    for name, (kind, text) in _OPTIONS.items():
+        default = library.default("learning.learn", name)
+        parser.add_argument(
+            f"--{name}", metavar="N", type=kind, default=default, help=f"{text} (default {default})"
+        )
+    parser.add_argument(
+        "--title", default="", help="of the painting, with its painter, for the model card"
+    )
+    parser.add_argument("--licence", default="", help="of the new model, for its card")
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="DIR",
+        default="saved_models",
+        help="where the model is written; it is found by name in saved_models (default)",
+    )
+    parser.set_defaults(function=run)
+
+
+def run(args) -> int:
+    from tfstyle import images
+
+    painting = images.read(args.painting)
+    name = args.name or re.sub(r"[^A-Za-z0-9_-]+", "_", Path(args.painting).stem)
+    import tqdm
+
+    from tfstyle import export, learning
+
+    export.check_name(name)
+    options = {key: getattr(args, key) for key in _OPTIONS}
+    with tqdm.tqdm(total=args.count, unit="step", desc=name, disable=None) as bar:
+
+        def progress(_, losses):
+            bar.set_postfix({key: f"{losses[key]:.3g}" for key in ("content", "style")})
+            bar.update()
+
+        learned = learning.learn(
+            painting, name, model=args.model, content=args.content, progress=progress, **options
+        )
+    exported = export.export(
+        learned.generator,
+        name,
+        directory=args.output,
+        styles=learned.styles,
+        card={
+            **learned.card,
+            "style": "; ".join(filter(None, (args.title or name, learned.card.get("style")))),
+            "licence": args.licence,
+            "learned": {
+                "painting": Path(args.painting).name,
+                "from": str(args.model),
+                "nearest": learned.nearest,
+                **options,
+                "losses": learned.losses,
+            },
+        },
+    )
+    print(f"Learned     {name}, from {learned.nearest} of {args.model}")
+    for path in (exported.saved_model, *exported.tflite.values(), exported.card):
+        print(f"Wrote       {path}")
+    print(f"Use it      tfstyle stylize photo.jpg --model {exported.tflite['float32']}")
+    return 0

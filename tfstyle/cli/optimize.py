@@ -1,0 +1,313 @@
+"""`tfstyle optimize`: one photo in the style of any pictures."""
+
+import argparse
+import contextlib
+import functools
+import json
+import os
+import re
+import signal
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+from tfstyle.cli import library, messages, notes, parsing, recipe
+
+
+def add(commands):
+    presets = recipe.presets()
+    told = "\n".join(
+        textwrap.fill(
+            ", ".join(f"{key} {recipe.as_given(value)}" for key, value in preset.items()),
+            width=80,
+            initial_indent=f"  {name:<12}",
+            subsequent_indent=" " * 14,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        for name, preset in presets.items()
+    )
+    backbones = ", ".join(library.keys("features", "BACKBONES"))
+    parser = commands.add_parser(
+        "optimize",
+        help="paint one photo in the style of any pictures, in minutes",
+        usage="tfstyle optimize CONTENT --style S [--style S ...] -o OUT [flags]\n"
+        "       tfstyle optimize --again PICTURE -o OUT [flags]",
+        description="Paints a photo in the style of any pictures; needs minutes, but no model.",
+        epilog=f"""\
+Styles:
+  --style a.jpg --style b.jpg:0.5    two of them, a twice as strong as b
+  --style a.jpg:1:sky.png            where the mask sky.png is white; of any size, grey is between
+  --style a.jpg::sky.png:top.png     the same, from the part of a.jpg where top.png is white
+
+More style or more photo: --style_weight 30 or 3. These losses are relative: a weight means the
+same at every size. --alpha and --beta weigh the papers' own losses, which grow with the size.
+
+Backbones: {backbones}; vgg16 is bundled, others fetched once.
+Presets (flags that are given still win):
+{told}
+
+Examples:
+  tfstyle optimize photo.jpg --style painting.jpg -o out.png
+  tfstyle optimize photo.jpg --style painting.jpg -o out.png --preset preview
+  tfstyle optimize --again out.png -o large.png --size 1024
+
+Ctrl-C writes the picture so far (exit code 130); a second one ends at once and writes nothing.""",
+    )
+    # So that most flags have one line.
+    parser.formatter_class = functools.partial(parser.formatter_class, max_help_position=27)
+    parser.add_argument("content", nargs="?", metavar="CONTENT", help="the photo")
+    parser.add_argument(
+        "--style",
+        action="append",
+        metavar="FILE[:WEIGHT[:MASK[:STYLE_MASK]]]",
+        help="a picture whose style is wanted; several blend",
+    )
+    parser.add_argument(
+        "-o", "--output", metavar="OUT", required=True, help="the picture: .png, .jpg or .webp"
+    )
+    parser.add_argument(
+        "--preset",
+        metavar="NAME",
+        type=parsing.word({name: name for name in presets}),
+        help=", ".join(presets),
+    )
+    parser.add_argument(
+        "--again", metavar="PICTURE", help="as this OUT was made, but for flags that are given"
+    )
+    groups = {}
+    for title, flags in recipe.knobs().items():
+        groups[title] = parser.add_argument_group(title)
+        for name, (metavar, kind, text) in flags.items():
+            # Without a default: what is given wins over a preset, and a preset over defaults.
+            options = {"default": argparse.SUPPRESS, "help": text}
+            if kind is bool:
+                groups[title].add_argument(f"--{name}", action=parsing.Switch, **options)
+            else:
+                groups[title].add_argument(f"--{name}", metavar=metavar, type=kind, **options)
+    group = groups["files"]
+    group.add_argument(
+        "--save_every",
+        metavar="N",
+        type=parsing.number(int, 1),
+        help="steps; writes OUT.SCALE-STEP, as out.1-0040.png",
+    )
+    group.add_argument("--video", metavar="FILE", help="how it came to be: .mp4, .mkv or .webm")
+    fps = library.default("video.Writer.__init__", "fps")
+    group.add_argument(
+        "--video_fps",
+        metavar="N",
+        type=parsing.number(float, 0.01, 1000),
+        default=fps,
+        help=f"frames a second (default {fps})",
+    )
+    notes.add_sign(group)
+    group.add_argument("--json", action="store_true", help="print the final figures as JSON")
+    parser.set_defaults(function=run)
+
+
+def run(args) -> int:
+    # Nothing here needs TensorFlow before all that can be wrong has been looked at.
+    from tfstyle import images
+
+    content, styles, options, digests = recipe.read(args)
+    output, clip = _outputs(args, options, list(digests))
+    photo = images.read(content)
+    read = [
+        {
+            "image": images.read(style["path"]),
+            "weight": style["weight"],
+            **{key: style[key] and images.read_mask(style[key]) for key in ("mask", "style_mask")},
+        }
+        for style in styles
+    ]
+    arguments = {key: options[key] for key in options if key not in ("bits", "quality")}
+    if options["init"] not in recipe.inits():
+        arguments["init"] = images.read(options["init"])
+    icc = images.read_icc(content)
+    for path in (output, clip) if clip else (output,):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not os.access(path.parent, os.W_OK):
+            raise ValueError(f"{path}: no permission to write into {path.parent}.")
+    settings = {"content": content, "styles": styles, "options": options, "sha256": digests}
+    noted = notes.noted(
+        args, {"method": "optimisation of one picture", "backbone": options["backbone"]}
+    )
+    texts = noted.pop("text")
+
+    def write(path, image, figures):
+        text = json.dumps(settings | {"figures": figures})
+        images.write(
+            path,
+            image,
+            quality=options["quality"],
+            bits=options["bits"],
+            text=texts | {recipe.SETTINGS: text},
+            icc=icc,
+            **noted,
+        )
+
+    with contextlib.ExitStack() as stack:
+        watch = _Watch()
+        if args.save_every:
+            watch.others.append(_snapshots(output, args.save_every, write))
+        if clip:
+            from tfstyle import video
+
+            writer = stack.enter_context(video.Writer(clip, fps=args.video_fps))
+            size = photo.shape[:2]
+            final = images.scaled_size(size, options["size"] or max(size))
+            watch.others.append(_frames(writer, args.video_fps, final))
+        from tfstyle import gatys
+
+        try:
+            with watch:
+                result = gatys.optimize(
+                    photo, [gatys.Style(**style) for style in read], callback=watch, **arguments
+                )
+        except gatys.TooLargeError as error:
+            raise ValueError(f"{messages.line(error)} (--size {max(error.fits)})") from error
+        # "auto" may be another precision on another machine, and so another picture.
+        options["precision"] = result.precision
+        height, width = result.image.shape[:2]
+        figures = {
+            "width": width,
+            "height": height,
+            "seconds": round(result.seconds, 3),
+            "steps": result.steps,
+            "stopped": result.stopped,
+            "precision": result.precision,
+            "losses": result.losses,
+        }
+        write(output, result.image, figures)
+        if clip:
+            writer.add(result.image, seconds=1)
+    if args.json:
+        print(json.dumps({"output": str(output), **figures}, indent=2))
+    else:
+        why = {"steps": "all steps done", "callback": "stopped by Ctrl-C"}
+        print(
+            f"{output} ({width}x{height}, {result.seconds:.1f} s, {result.steps} steps, "
+            f"{why.get(result.stopped, f'stopped by {result.stopped}')}, {_losses(result.losses)})"
+        )
+    return 130 if watch.interrupted else 0
+
+
+def _outputs(args, options: dict, inputs: list[str]) -> tuple[Path, Path | None]:
+    """(OUT, video or None), of which neither replaces an input."""
+    from tfstyle import images
+
+    output, clip = Path(args.output), Path(args.video) if args.video else None
+    if output.suffix.lower() not in images.WRITTEN_SUFFIXES:
+        raise ValueError(
+            f"-o {output}: cannot write {output.suffix or 'a file without suffix'}. Give "
+            f"{', '.join(images.WRITTEN_SUFFIXES)}."
+        )
+    if options["bits"] == 16 and output.suffix.lower() != ".png":
+        raise ValueError(f"-o {output}: 16 bits go into .png only. Give that, or --bits 8.")
+    taken = {Path(name).resolve() for name in [*inputs, *([args.again] if args.again else [])]}
+    snapshot = re.compile(rf"{re.escape(output.stem)}\.\d+-\d+{re.escape(output.suffix)}")
+    for path in taken if args.save_every else ():
+        if path.parent == output.parent.resolve() and snapshot.fullmatch(path.name):
+            raise ValueError(
+                f"{path}: an input, which --save_every might replace. Give another -o."
+            )
+    for flag, path in (("-o", output), ("--video", clip)):
+        if path is None:
+            continue
+        if path.resolve() in taken:
+            raise ValueError(f"{path}: an input, which is never replaced. Give another {flag}.")
+        if path.is_dir():
+            raise ValueError(f"{flag} {path}: a folder. Give a file in it.")
+    return output, clip
+
+
+def _snapshots(output: Path, every: int, write: Callable) -> Callable:
+    """A listener of `_Watch` that writes the picture after every so many steps."""
+
+    def listen(progress):
+        if progress.step % every == 0:
+            name = f"{output.stem}.{progress.scale + 1}-{progress.step:04}{output.suffix}"
+            figures = {"scale": progress.scale + 1, "step": progress.step}
+            figures |= {"seconds": round(progress.seconds, 3), "losses": progress.losses}
+            write(output.with_name(name), progress.image, figures)
+
+    return listen
+
+
+def _frames(writer, fps: float, size: tuple[int, int]) -> Callable:
+    """A listener of `_Watch` that films about ten seconds, at the size of the final picture."""
+    from tfstyle import images
+
+    def listen(progress):
+        every = max(1, round(progress.steps * progress.scales / (10 * fps)))
+        if progress.step % every == 0:
+            writer.add(images.resize(progress.image, size))
+
+    return listen
+
+
+class _Watch:
+    """The callback of `gatys.optimize`: a bar for each scale, and what else listens.
+
+    While it is entered, the first Ctrl-C ends the run with the picture so far, and a second one, or
+    one before there is a picture, at once.
+    """
+
+    def __init__(self):
+        self.others: list[Callable] = []
+        self.interrupted = False
+        self._last = self._bar = None
+
+    def __enter__(self):
+        self._previous = signal.getsignal(signal.SIGINT)
+        with contextlib.suppress(ValueError):  # not in the main thread: nothing to install
+            signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def __exit__(self, kind, *_):
+        with contextlib.suppress(ValueError):
+            signal.signal(signal.SIGINT, self._previous)
+        self._end_scale(completed=kind is None)
+
+    def _note(self, *_):
+        if self.interrupted or self._last is None:
+            raise KeyboardInterrupt
+        self.interrupted = True
+        # Not print: a signal may come while something else prints.
+        with contextlib.suppress(OSError):
+            os.write(2, b"\ntfstyle: writing the picture so far; Ctrl-C again writes nothing\n")
+
+    def __call__(self, progress) -> bool:
+        import tqdm
+
+        if self._last is None or progress.scale != self._last.scale:
+            self._end_scale()
+            self._bar = tqdm.tqdm(
+                desc=_scale(progress), total=progress.steps, unit="step", disable=None
+            )
+        self._bar.set_postfix_str(_losses(progress.losses), refresh=False)
+        self._bar.update(progress.step - self._bar.n)
+        self._last = progress
+        for listen in self.others:
+            listen(progress)
+        return self.interrupted
+
+    def _end_scale(self, completed: bool = True):
+        if self._bar is None:
+            return
+        last, silent = self._last, self._bar.disable
+        self._bar.close()
+        self._bar = None
+        if silent and completed:
+            told = f"{last.step} of {last.steps} steps, {last.seconds:.1f} s"
+            messages.complain(f"{_scale(last)}: {told}, {_losses(last.losses)}")
+
+
+def _scale(progress) -> str:
+    height, width = progress.size
+    return f"{width}x{height} ({progress.scale + 1}/{progress.scales})"
+
+
+def _losses(losses: dict[str, float]) -> str:
+    return f"content {losses['content']:.4g}, style {losses['style']:.4g}"

@@ -1,0 +1,148 @@
+"""The parser, types of flags, and the flags that several commands share."""
+
+import argparse
+import contextlib
+import math
+import re
+from collections.abc import Callable, Sequence
+
+from tfstyle.cli import library, messages
+
+# The model of those who name none.
+MODEL = "starry_night"
+
+
+class Parser(argparse.ArgumentParser):
+    """Keeps the line breaks of its texts, knows no abbreviations, and complains in one line."""
+
+    def __init__(self, prog=None, **options):
+        super().__init__(
+            prog,
+            **options,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            # A script must not change its meaning because a later version adds a flag.
+            allow_abbrev=False,
+        )
+
+    def error(self, message):
+        messages.complain(f"{message} (see {self.prog} --help)", "error: ", self.prog)
+        self.exit(2)
+
+
+class Switch(argparse.Action):
+    """--x and --nox."""
+
+    def __init__(self, option_strings, dest, **options):
+        super().__init__([*option_strings, f"--no{dest}"], dest, nargs=0, **options)
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        setattr(namespace, self.dest, option_string == f"--{self.dest}")
+
+
+def number(kind: type, low: float, high: float = math.inf, *, above: bool = False) -> Callable:
+    """A type for argparse: a finite number from `low`, or above it, to `high`."""
+
+    def parse(text):
+        with contextlib.suppress(ValueError, OverflowError):
+            value = kind(text)
+            if low <= value <= high and math.isfinite(value) and not (above and value == low):
+                return value
+        kinds = {int: "a whole number", float: "a number"}
+        least = f"above {low}" if above else f"of at least {low}"
+        bounds = least if high == math.inf else f"from {low} to {high}"
+        raise argparse.ArgumentTypeError(f"{text}: give {kinds[kind]} {bounds}")
+
+    return parse
+
+
+def choice(choices: Sequence[str]) -> Callable:
+    """A type for argparse: one of some words."""
+
+    def parse(text):
+        if text not in choices:
+            raise argparse.ArgumentTypeError(f"{text}: give {', '.join(choices)}")
+        return text
+
+    return parse
+
+
+def word(words: dict, other: Callable | None = None) -> Callable:
+    """A type for argparse: one of some words, each for a value, or what another type takes."""
+
+    def parse(text):
+        if text in words:
+            return words[text]
+        if other is None:
+            raise argparse.ArgumentTypeError(f"{text}: give {', '.join(words)}")
+        try:
+            return other(text)
+        except argparse.ArgumentTypeError as error:
+            raise argparse.ArgumentTypeError(f"{error}, or {', '.join(words)}") from None
+
+    return parse
+
+
+def several(kind: Callable) -> Callable:
+    """A type for argparse: words of a kind, separated by commas."""
+    return lambda text: [kind(part.strip()) for part in text.split(",")]
+
+
+def size(text: str) -> tuple[int, int]:
+    """A type for argparse: HxW -> (height, width)."""
+    match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
+    if not match or not int(match[1]) or not int(match[2]):
+        raise argparse.ArgumentTypeError(f"{text}: give height and width, such as 384x512")
+    return int(match[1]), int(match[2])
+
+
+def blend(text: str) -> dict[str, float]:
+    """A type for argparse: NAME or NAME:WEIGHT, separated by commas -> {name: weight}.
+
+    A name may be a number.
+    """
+    weights = {}
+    for part in text.split(","):
+        name, _, weight = part.rpartition(":") if ":" in part else (part, "", "1")
+        name = name.strip()
+        try:
+            weights[name] = float(weight)
+        except ValueError:
+            raise argparse.ArgumentTypeError(
+                f"{part!r}: give NAME or NAME:WEIGHT, with a number as weight"
+            ) from None
+    return weights
+
+
+def add_max_size(parser):
+    """Adds --max_size."""
+    parser.add_argument(
+        "--max_size",
+        metavar="N",
+        type=number(int, 1),
+        help="first shrink what has a longer side than this many pixels",
+    )
+
+
+def add_painting(parser, *, style: str):
+    """Adds --style, of which this is the help, and what else `stylize` and `client` share."""
+    parser.add_argument("--style", metavar="S[:W],...", type=blend, help=style)
+    add_max_size(parser)
+    strength = library.default("inference.Stylizer.__call__", "strength")
+    parser.add_argument(
+        "--strength",
+        metavar="X",
+        type=number(float, 0, 1),
+        default=strength,
+        help=f"0 gives the photo, 1 the painting, between them a blend (default {strength:g})",
+    )
+    parser.add_argument(
+        "--preserve_color", action="store_true", help="keep the colours of the photo"
+    )
+    quality = library.default("images.write", "quality")
+    parser.add_argument(
+        "--quality",
+        metavar="N",
+        type=number(int, 1, 100),
+        default=quality,
+        help=f"of JPEG and WebP, 1 to 100 (default {quality})",
+    )

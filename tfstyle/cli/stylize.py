@@ -1,0 +1,148 @@
+"""`tfstyle stylize`: photos in the style of a model."""
+
+import contextlib
+import json
+import sys
+
+from tfstyle.cli import jobs, library, messages, notes, parsing
+
+
+def add(commands):
+    parser = commands.add_parser(
+        "stylize",
+        help="paint photos in a style",
+        description="Paints photos in the style of a model.",
+        epilog=f"""\
+IN and OUT:
+  photo.jpg             becomes photo.{parsing.MODEL}.jpg beside it; what is no JPEG becomes a PNG
+  photo.jpg -o x.webp   the suffix chooses the format: .png, .jpg, .jpeg or .webp
+  a.jpg b.png -o DIR/   become DIR/a.jpg and DIR/b.png
+  photos/ -o DIR/       all images in photos/ to the bottom, in the same sub-folders of DIR
+  -                     standard input; -o - is standard output (PNG)
+  camera                a picture of the first camera, or of camera:1, ... (needs OpenCV)
+Folders are made where they are missing. An earlier output is replaced, an input never.
+
+Examples:
+  tfstyle stylize photo.jpg
+  tfstyle stylize photos/ -o painted/ --max_size 1024
+  tfstyle stylize photo.jpg -o soft.jpg --strength 0.5 --preserve_color
+  tfstyle stylize photo.jpg --model saved_models/mine.dynamic.tflite --compare
+  tfstyle stylize photo.jpg --model fusion --style swirls:2,mosaic:1
+  curl -s https://example.org/photo.jpg | tfstyle stylize - | display
+  tfstyle stylize camera -o door.jpg --runtime tflite
+
+A file that cannot be stylized does not stop the others: all such files are named at the end, and
+the exit code is 2.""",
+    )
+    parser.add_argument(
+        "inputs", nargs="+", metavar="IN", help="image files, folders, - for stdin, or camera"
+    )
+    parser.add_argument("-o", "--output", metavar="OUT", help="file, folder, or - for stdout")
+    parser.add_argument(
+        "--model",
+        metavar="NAME|PATH",
+        default=parsing.MODEL,
+        help=f"a name that `tfstyle models` lists, a .tflite or .keras file, or the folder of a "
+        f"SavedModel (default {parsing.MODEL})",
+    )
+    parsing.add_painting(
+        parser,
+        style="of a model with several styles: a name that `tfstyle models` lists, or its number "
+        "from 0; or several with their weights, for a blend (default 0)",
+    )
+    parser.add_argument(
+        "--compare", action="store_true", help="write photo and painting side by side"
+    )
+    parser.add_argument(
+        "--threads",
+        metavar="N",
+        type=parsing.number(int, 1),
+        help="threads of a TFLite model (default: one for each core)",
+    )
+    parser.add_argument(
+        "--runtime",
+        metavar="NAME",
+        type=parsing.choice(library.words("inference.Stylizer.load", "runtime")),
+        default=library.default("inference.Stylizer.load", "runtime"),
+        help="tflite takes TFLite files alone, which need no TensorFlow; auto (the default) takes "
+        "what --model means",
+    )
+    notes.add_sign(parser)
+    parser.add_argument("--json", action="store_true", help="print what was done as JSON")
+    parser.set_defaults(function=run)
+
+
+def run(args) -> int:
+    label = jobs.label(args.model)
+    if args.style:
+        label += "_" + "+".join(args.style)
+    planned, errors = jobs.plan(args.inputs, args.output, label)
+    to_stdout = any(target is None for _, target in planned)
+    if to_stdout:
+        if args.json:
+            raise ValueError("--json and the picture both want standard output: give -o FILE")
+        if sys.stdout.isatty():
+            raise ValueError("standard output is a terminal: give -o FILE, or redirect it")
+    from tfstyle import images, inference
+
+    if planned:
+        stylizer = inference.Stylizer.load(args.model, threads=args.threads, runtime=args.runtime)
+        stylizer.style_weights(args.style)  # a wrong one is told once, not of every image
+        noted = notes.noted(args, _made(args, inference.card(args.model)))
+
+    def paint(photo, target):
+        with _tiles() as progress:
+            picture = stylizer(
+                photo,
+                strength=args.strength,
+                preserve_color=args.preserve_color,
+                style=args.style,
+                progress=progress,
+            )
+        if args.compare:
+            picture = inference.compare(photo, None, picture)
+        if target:
+            images.write(target, picture, quality=args.quality, **noted)
+        else:
+            data = images.encode(picture, text=noted["text"], xmp=noted["xmp"])
+            _to_stdout(noted["finish"](data, "png") if args.sign else data)
+        return picture
+
+    tell = not (to_stdout or args.json)
+    done = jobs.work(planned, errors, paint, max_size=args.max_size, tell=tell)
+    if args.json:
+        images_done = [made | {"model": args.model} for made in done]
+        failed = [{"input": name, "error": messages.line(error)} for name, error in errors]
+        print(json.dumps({"images": images_done, "errors": failed}, indent=2))
+    return jobs.report(errors, done)
+
+
+@contextlib.contextmanager
+def _tiles():
+    """A bar of an image so large that it is worked on in parts, as the `progress` of a Stylizer."""
+    import tqdm
+
+    with tqdm.tqdm(unit="tile", leave=False, disable=None, delay=1) as bar:
+
+        def show(done, total):
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield show
+
+
+def _to_stdout(data: bytes):
+    while data:  # under PYTHONUNBUFFERED a write may stop half way
+        data = data[sys.stdout.buffer.write(data) :]
+    sys.stdout.buffer.flush()
+
+
+def _made(args, card: dict) -> dict:
+    """What `stylize` notes in a picture: the model and what was asked of it."""
+    made = {"model": card.get("name") or jobs.label(args.model)}
+    made |= {key: card[key] for key in ("version", "licence") if card.get(key)}
+    if args.style:
+        made["style"] = args.style
+    if args.strength != 1:
+        made["strength"] = args.strength
+    return made
