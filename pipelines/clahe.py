@@ -43,6 +43,7 @@ from tfstyle import (
     steps,
     training,
 )
+from tfstyle.explain import health
 from tfstyle.losses import CONTENT_LAYER, PRESETS, STYLE_LAYERS, gram
 from tfstyle.networks import clahe, generators
 
@@ -62,6 +63,7 @@ def train(
     clip_norm: float = 5.0,
     ema_decay: float = 0.99,
     evaluate_on: str = "",
+    explain: bool = False,
     strict_data: bool = False,
     saved_models: str = "saved_models",
     options: training.Options = training.Options(steps=600),  # noqa: B008 (frozen)
@@ -86,11 +88,15 @@ def train(
         ema_decay: of the average of the weights that is exported; 0 for the last weights.
         evaluate_on: photos (files or folders, separated by commas) that are kept out of training
             and give the figures; two bundled ones where empty.
+        explain: note every fiftieth part of the training how healthy it is (runs/NAME/health.jsonl
+            and TensorBoard), and end with a report of faults and remedies, health.html.
         strict_data: stop at the first unreadable image.
         saved_models: folder to export to.
         options: see training.Options.
     """
-    settings = {key: value for key, value in locals().items() if key != "options"}
+    settings = {key: value for key, value in locals().items() if key not in ("options", "explain")}
+    if explain:
+        health.require()
     strategy = training.prepare(options)
 
     # Data
@@ -142,11 +148,9 @@ def train(
             content_layers=[CONTENT_LAYER],
             **dataclasses.asdict(preset),
         )
-        weights = {key: getattr(preset, f"{key}_weight") for key in ("content", "style", "tv")}
         of_style = metrics.Validator(photos=held_out, paintings=[painting])
     else:
         step = steps.TargetStep(generator=generator, optimizer=optimizer)
-        weights = {"pixels": 1.0}
 
     result = ema.model if ema else generator
     stylizer = inference.Stylizer.load(result)
@@ -160,6 +164,21 @@ def train(
     # Train
     run = training.open_run(name, options, settings)
     shown = samples.crops(crop_size)
+    monitor = None
+    if explain and training.is_chief(strategy):
+        looked_at = data.crops(
+            content or samples.photo_paths(), 8, crop_size=crop_size, exclude=held_out
+        )
+        batch = (looked_at,) if preset else clahe.with_target(looked_at)
+        monitor = health.Monitor(
+            folder=run.folder,
+            every=health.looks(options),
+            generator=generator,
+            inputs=looked_at,
+            real=looked_at,
+            terms=lambda: step.terms(*batch),
+            weights=step.weights,
+        )
     final_losses = training.fit(
         step.update,
         batches=batches,
@@ -168,12 +187,15 @@ def train(
         options=options,
         strategy=strategy,
         ema=ema,
+        callback=monitor,
         sample=lambda: training.sample_grid(result, shown),
-        weights=weights,
+        weights=step.weights,
         validate=validate,
     )
     if not training.is_chief(strategy):
         return
+    if monitor:
+        health.write_report(run.folder, name=name)
 
     # Export
     figures = metrics.evaluate_target(stylizer, held_out, clahe.equalize)

@@ -314,7 +314,7 @@ def test_a_resumed_run_ends_as_one_that_was_not_stopped(folder, monkeypatch):
             if progress.step == 3:
                 raise Stop
 
-        return fit(*args, **kwargs, callback=callback)
+        return fit(*args, **kwargs | {"callback": callback})
 
     monkeypatch.setattr(training, "fit", stopped)
     with pytest.raises(Stop):
@@ -344,6 +344,7 @@ def test_the_pipeline_trains_exports_and_shows(folder, loss):
         "--style_size=64",
         "--saved_models=models",
         "--runs=runs",
+        "--explain",
     ]
     result = subprocess.run(
         command,
@@ -369,5 +370,6 @@ def test_the_pipeline_trains_exports_and_shows(folder, loss):
     )
     shown = "psnr_gain" if loss == "pixels" else "relative_style_distance"
     assert f"{shown:<25}{figures[shown]:.3f}" in result.stdout
-    for path in ("models/tiny/1", "models/tiny.tflite", "runs/tiny/result.jpg"):
+    made = ("models/tiny/1", "models/tiny.tflite", "runs/tiny/result.jpg", "runs/tiny/health.html")
+    for path in made:
         assert (folder / path).exists() and path in result.stdout

@@ -406,7 +406,7 @@ def finish(process, code=0):
 def test_pipeline_trains_judges_shows_and_resumes_bit_for_bit(folder):
     common = ["--data=.", "--schedule=document", "--sample_every=2", "--validate_every=4"]
     with (
-        start(folder, *common, "--name=whole", "--steps=8") as whole,
+        start(folder, *common, "--name=whole", "--steps=8", "--explain") as whole,
         start(folder, *common, "--name=parts", "--steps=4") as parts,
     ):
         out, _ = finish(whole)
@@ -416,7 +416,8 @@ def test_pipeline_trains_judges_shows_and_resumes_bit_for_bit(folder):
     assert (folder / "runs/parts/judge.keras").stat().st_mtime_ns == first
 
     run = folder / "runs/whole"
-    for name in ("generator.keras", "figures.json", "result.png"):
+    # The other run was not looked at: a look changes no weight.
+    for name in ("generator.keras", "figures.json", "result.png", "health.html"):
         assert str((run / name).relative_to(folder)) in out
     samples = sorted(path.name for path in (run / "samples").iterdir())
     assert samples == [f"{i:06d}.png" for i in (2, 4, 6, 8)]

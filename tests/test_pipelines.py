@@ -52,13 +52,14 @@ def folders(tmp_path_factory):
     ],
 )
 def test_pipeline_trains_exports_and_shows(folders, module, flags, losses):
-    flags = [*TINY, *flags, "--content=photos", "--evaluate_on=photos/coffee.jpg"]
+    flags = [*TINY, *flags, "--content=photos", "--evaluate_on=photos/coffee.jpg", "--explain"]
     name = f"--name={module[-4:].strip('.')}"
     result = run(folders, module, *flags, name)
     assert result.returncode == 0, result.stderr
     name = name.removeprefix("--name=")
     models, run_folder = folders / "models", folders / "runs" / name
-    for path in (models / name / "1", models / f"{name}.tflite", run_folder / "result.jpg"):
+    exported = [models / name / "1", models / f"{name}.tflite"]
+    for path in (*exported, run_folder / "result.jpg", run_folder / "health.html"):
         assert path.exists()
         assert str(path.relative_to(folders)) in result.stdout
     card = json.loads((models / f"{name}.json").read_text())

@@ -199,10 +199,20 @@ class TargetStep:
     def update(self, photos, targets) -> dict[str, tf.Tensor]:
         """One update on photos and targets, [B, H, W, 3] in [0, 1]; returns the loss."""
         with tf.GradientTape() as tape:
-            pixels = losses.pixel_loss(images=self.generator(photos, training=True), target=targets)
-            scaled = self.optimizer.scale_loss(pixels)
+            values = self.terms(photos, targets, training=True)
+            scaled = self.optimizer.scale_loss(values["pixels"])
         _apply(self.optimizer, tape, scaled, self.generator.trainable_variables)
-        return {"pixels": pixels}
+        return values
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """{name of a loss: its weight}."""
+        return {"pixels": 1.0}
+
+    def terms(self, photos, targets, *, training=False) -> dict[str, tf.Tensor]:
+        """The loss of a batch, as `update` takes it; updates nothing."""
+        stylized = self.generator(photos, training=training)
+        return {"pixels": losses.pixel_loss(images=stylized, target=targets)}
 
 
 class GanStep:
