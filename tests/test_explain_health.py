@@ -1,12 +1,12 @@
 """A training's health: rules, what is noted, and seeded faults in a GAN that trains in seconds."""
 
 import json
-import math
 
 import numpy as np
 import pytest
 import tensorflow as tf
 import tiny_gan
+from scipy import stats
 
 from tfstyle import training
 from tfstyle.explain import health
@@ -74,11 +74,15 @@ def test_what_was_not_noted_is_not_tested():
 
 
 def test_held_out_pictures_that_fare_alike_are_not_by_heart(rng):
-    alike = [
-        health._memorised(*(rng.uniform(size=(2, 40)) < 0.8).astype(float)) for _ in range(200)
-    ]
-    assert np.mean(np.array(alike) > 0.05) < 0.05
-    assert health._memorised(np.ones(40), np.r_[np.ones(20), np.zeros(20)]) > 0.2
+    threshold = next(rule.threshold for rule in health.RULES if rule.quantity == "last/memorised")
+    for seen in (8, 40):
+        # A taste of its own for each picture, and a passing one at each look.
+        taste = rng.normal(size=(500, 1, seen + 40))
+        looks = stats.rankdata(taste + rng.normal(size=(500, 5, seen + 40)), axis=-1)
+        assert np.mean([health._memorised(each, seen) > threshold for each in looks]) < 0.02
+    # All of the training above all others; an error of sqrt(81 / (12 * 40 * 40)).
+    by_heart = health._memorised([np.arange(80)[::-1]], 40)
+    assert by_heart == pytest.approx(0.5 - 1.5 * 81**0.5 / 19200**0.5)
 
 
 def test_gradients_of_losses_and_their_cosines_have_closed_forms(tmp_path):
@@ -117,7 +121,8 @@ def test_a_frozen_and_a_collapsed_gan_are_found_and_their_clean_twin_is_not(
     for has in (None, fault):
         lines = tiny_gan.train(tmp_path / str(has), fault=has, seed=50, count=64)
         assert health.explain(lines, rules=rules).verdict == ("FAIL" if has else "PASS")
-        assert len(lines) == 8 and all(math.isfinite(v) for each in lines for v in each.values())
+        assert len(lines) == 8
+        assert all(np.isfinite(value).all() for each in lines for value in each.values())
     assert list((tmp_path / "None/logs/health").glob("events*"))
 
 

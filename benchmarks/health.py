@@ -1,0 +1,67 @@
+"""How often the rules of a training's health find a seeded fault, and flag a training without one.
+
+    python benchmarks/health.py [--seed=1000] [--clean=62] [--faulty=17] [--out=health.json]
+
+Each training is that of a small GAN (`tests/tiny_gan.py`), clean or with one of its faults, each
+with a seed of its own. A fault counts as found where the rule that is about it is broken, a clean
+training as flagged where any rule is. Intervals are those of Clopper and Pearson, two-sided, 95 %.
+Seeds under 1000 have been used to set the rules; judge them by others.
+"""
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+import keras
+from scipy import stats
+
+from tfstyle import training
+from tfstyle.explain import health
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+import tiny_gan
+
+RULES = dict(
+    zip(
+        tiny_gan.FAULTS,
+        (
+            "the discriminator moves no faster than its weights bear",
+            "different inputs give different outputs",
+            "the generator moves",
+            "the discriminator does not learn its pictures by heart",
+        ),
+        strict=True,
+    )
+)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--seed", type=int, default=1000, help="the first seed")
+    parser.add_argument("--clean", type=int, default=62, help="trainings without a fault")
+    parser.add_argument("--faulty", type=int, default=17, help="trainings with each fault")
+    parser.add_argument("--out", type=Path, default=Path("health.json"), help="figures, as JSON")
+    options = parser.parse_args()
+    figures = {}
+    for fault in (tiny_gan.FAULTS[3], None, *tiny_gan.FAULTS[:3]):
+        count = options.faulty if fault else options.clean
+        broken = [rules_broken(fault, options.seed + i) for i in range(count)]
+        flagged = sum(RULES[fault] in rules if fault else bool(rules) for rules in broken)
+        low, high = stats.binomtest(flagged, count).proportion_ci()
+        figures[fault or "clean"] = {"flagged": flagged, "of": count, "low": low, "high": high}
+        shown = f"{flagged} of {count}"
+        print(f"{fault or 'clean':26}{shown:12}{low:.1%} to {high:.1%}", flush=True)
+        training.write_json(options.out, {"seed": options.seed, **figures})
+
+
+def rules_broken(fault, seed) -> list[str]:
+    """The rules that a training breaks."""
+    keras.backend.clear_session()
+    with tempfile.TemporaryDirectory() as folder:
+        found = health.explain(tiny_gan.train(Path(folder), fault=fault, seed=seed))
+    return [check.name for check in found.checks if check.verdict == "FAIL"]
+
+
+if __name__ == "__main__":
+    main()
