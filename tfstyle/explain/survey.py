@@ -23,6 +23,8 @@ from tfstyle.explain import (
 from tfstyle.explain.results import Explanation
 
 WEIGHTS = {"content": 1.0, "style": 10.0, "tv": 1.0}
+# Longest side at which a model's styles are compared with the style image, in pixels.
+_COMPARED = 128
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,10 +47,17 @@ class Job:
 
 @dataclasses.dataclass(frozen=True)
 class Survey:
-    """The picture, [H, W, 3] in [0, 1], and the jobs in order."""
+    """What there is to do.
+
+    Args:
+        picture: [H, W, 3] in [0, 1].
+        jobs: in order.
+        style: that of the model's that it is in; "" for a picture and a model of one style.
+    """
 
     picture: np.ndarray
     jobs: list[Job]
+    style: str = ""
 
 
 def of(
@@ -64,6 +73,8 @@ def of(
     Args:
         model: what `models.load` takes, or a picture's file.
         content, style: [H, W, 3] in [0, 1], the photo at the size to look at and the style image.
+            Of a model of several styles it is the one that comes nearest to the style image that is
+            looked into.
         budget: "quick", some two minutes at 256 px, or "full", some twenty.
         seed: of all draws.
 
@@ -72,7 +83,8 @@ def of(
     """
     full = budget == "full"
     layers = (*losses.STYLE_LAYERS, losses.CONTENT_LAYER)
-    networks = None
+    extractor = features.vgg16(layers)
+    networks, chosen, name = None, 0, ""
     if Path(model).suffix.lower() in images.SUFFIXES:
         picture = images.resize(images.read(model), content.shape[:2])
     else:
@@ -80,9 +92,13 @@ def of(
             networks = models.load(model)
             picture = _painted(networks, content)
         else:
-            picture = inference.Stylizer.load(model)(content)
+            stylizer = inference.Stylizer.load(model)
+            if stylizer.styles:
+                chosen = _nearest(stylizer, content, style, extractor)
+                name = stylizer.styles[chosen]
+            picture = stylizer(content, style=chosen if name else None)
             networks = models.load(model)
-    extractor = features.vgg16(layers)
+    beside = _beside(networks, chosen) if networks else []
     pixels = content.shape[0] * content.shape[1] / 256**2
     options = {"content": content, "style": style, "extractor": extractor}
     jobs = [
@@ -104,7 +120,7 @@ def of(
         ),
     ]
     if networks:
-        jobs += _of_networks(networks, picture, options, full, pixels, seed)
+        jobs += _of_networks(networks, beside, picture, options, full, pixels, seed)
     jobs += [
         _layers_job(style, extractor, full, seed),
         Job(
@@ -118,7 +134,7 @@ def of(
                     units=found.get("units"),
                     skips=found.get("skips"),
                     generator=networks and networks.generator,
-                    inputs=_beside(networks) if networks else (),
+                    inputs=beside,
                     weights=WEIGHTS,
                     steps=40 if full else 15,
                     **options,
@@ -128,7 +144,20 @@ def of(
             2,
         ),
     ]
-    return Survey(picture, jobs)
+    return Survey(picture, jobs, name)
+
+
+def _nearest(stylizer, content, style, extractor) -> int:
+    """Which of the model's styles gives the picture whose style is nearest to the style image's."""
+    photo, of_style = images.fit(content, _COMPARED), extractor(images.fit(style, _COMPARED)[None])
+    targets = {layer: losses.gram(of_style[layer]) for layer in losses.STYLE_LAYERS}
+
+    def distance(index):
+        of = extractor(stylizer(photo, style=index)[None])
+        grams = {layer: losses.gram(of[layer]) for layer in targets}
+        return float(losses.style_loss(grams=grams, targets=targets))
+
+    return min(range(len(stylizer.styles)), key=distance)
 
 
 def _adversarial(networks):
@@ -137,14 +166,14 @@ def _adversarial(networks):
     return {"adversarial": float(networks.options.get("adversarial_weight") or 1.0)}
 
 
-def _beside(networks) -> list[np.ndarray]:
-    """What the generator takes beside the photo: no noise, the first style."""
+def _beside(networks, style: int = 0) -> list[np.ndarray]:
+    """What the generator takes beside the photo: no noise, one style."""
     if not networks.kind:
         return []
     width = networks.generator.inputs[1].shape[-1]
     given = np.zeros((1, width), "float32")
     if networks.kind == "styles":
-        given[0, 0] = 1
+        given[0, style] = 1
     return [given]
 
 
@@ -160,9 +189,9 @@ def _photos(count, size):
     return list(samples.crops(size)[:count])
 
 
-def _of_networks(networks, picture, options, full, pixels, seed):
+def _of_networks(networks, beside, picture, options, full, pixels, seed):
     generator, content, style = networks.generator, options["content"], options["style"]
-    extractor, beside = options["extractor"], _beside(networks)
+    extractor = options["extractor"]
 
     def distance(output, photo):
         return metrics.content_distance(np.clip(output, 0, 1), photo, extractor=extractor)
@@ -210,11 +239,11 @@ def _of_networks(networks, picture, options, full, pixels, seed):
                 generator, _photos(2 if full else 1, side), seed=seed
             ),
         )
-    if full and networks.kind != "styles":
+    if full:
         yield Job(
             "weights of the losses",
             60,
-            lambda found, tell: _loss_weights(networks, style, extractor),
+            lambda found, tell: _loss_weights(networks, beside, style, extractor),
         )
     if networks.discriminator is not None:
         yield Job(
