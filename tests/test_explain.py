@@ -372,9 +372,9 @@ def test_the_page_is_whole_and_asks_the_network_for_nothing(tmp_path, tiny_extra
 # E4
 
 
-def half_discriminator(strength=3.0):
-    """Sees the brightness of the left half alone."""
-    weight = tf.constant(np.where(np.arange(32) < 16, strength / 512, 0.0), tf.float32)
+def half_discriminator(columns=16):
+    """Sees the brightness of the left half alone, or of the first `columns` of 32."""
+    weight = tf.constant(np.where(np.arange(32) < columns, 3 / 32 / columns, 0.0), tf.float32)
     return lambda batch: tf.reduce_sum(tf.reduce_mean(batch, -1) * weight, axis=[1, 2]) ** 2
 
 
@@ -423,6 +423,13 @@ def test_a_discriminator_that_sees_the_left_half_alone_is_found(rng):
     )
     pixels = found.arrays["pixels"]
     assert found.verdict == "PASS" and not pixels[:, 16:].any() and (pixels[:, :16] > 0).all()
+    assert "does not look at 50% of the picture" in found.summary
+    # Its twin, which sees all of it, is not flagged.
+    twin = attribution.explain(
+        half_discriminator(32), image, 0 * image, says="real", against="black"
+    )
+    assert twin.verdict == "PASS" and "does not look" not in twin.summary
+    assert twin.figures["blind"] == 0
 
 
 def test_wrong_gradients_fail_and_equal_scores_are_not_tested(rng):

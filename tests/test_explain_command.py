@@ -167,6 +167,23 @@ def test_a_model_of_several_styles_has_directions(desk, shortened):
     assert {"style_directions", "units"} <= questions(desk).keys()
 
 
+def test_the_style_nearest_to_the_painting_is_looked_into_or_the_one_given(desk, monkeypatch):
+    generators.fusion_generator(styles=3, width=4, depth=1).save("mine.keras")
+    content, painting = images.read("photo.png"), images.read("painting.png")
+    own = survey.inference.Stylizer.__call__
+
+    def painted(stylizer, photo, *, style):
+        return images.resize(painting, photo.shape[:2]) if style == "1" else photo
+
+    monkeypatch.setattr(survey.inference.Stylizer, "__call__", painted)
+    assert survey.of("mine.keras", content=content, style=painting).style == "1"
+    monkeypatch.setattr(survey.inference.Stylizer, "__call__", own)
+    given = survey.of("mine.keras", content=content, style=painting, model_style="2")
+    expected = own(survey.inference.Stylizer.load("mine.keras"), content, style="2")
+    assert given.style == "2"
+    np.testing.assert_array_equal(given.picture, expected)
+
+
 def test_a_full_budget_looks_at_more(desk):
     content = style = images.read("photo.png")
     generators.fast_generator(width=4, depth=1).save("mine.keras")
@@ -191,7 +208,8 @@ def test_costs_keep_to_the_budgets_at_256_pixels(desk, photo):
 def test_the_losses_of_a_trained_generator_are_weighed(desk):
     generators.fast_generator(width=4, depth=1).save("mine.keras")
     networks = models.load("mine.keras")
-    found = survey._loss_weights(networks, images.read("painting.png"), features.vgg16(()))
+    painting = images.read("painting.png")
+    found = survey._loss_weights(networks, [], painting, features.vgg16(()))
     assert {f"gradient/{name}" for name in ("content", "style", "tv")} <= found.figures.keys()
     assert len(found.checks) == 2 and losses.CONTENT_LAYER
 
@@ -222,6 +240,8 @@ def test_strict_fails_where_a_verdict_does(desk, shortened, monkeypatch):
         (["painted.png", "-o", "why.pdf"], "why.pdf: give a name that ends in .html"),
         (["nothing.png", "-o", "why.html"], "nothing.png"),
         (["nothing", "-o", "why.html"], "nothing"),
+        (["painted.png", "-o", "why.html", "--model_style", "a"], "style 'a': painted.png has one"),
+        (["ten_styles", "-o", "why.html", "--model_style", "a"], "style 'a': the model has no"),
         (["painted.png", "-o", "why.html", "--style", "photo.png/"], "photo.png/"),
     ],
 )

@@ -63,6 +63,14 @@ def test_stripes_are_found_at_their_wavelength_and_angle():
             assert max(stripes, key=stripes.get) == f"stripes/{wavelength}px/{angle}"
 
 
+def test_changes_of_measures_have_words():
+    assert units.in_words("yellow-blue", -1.0) == "more blue"
+    assert units.in_words("stripes/8px/45", 0.1) == "stronger stripes of 8px at 45 degrees"
+    assert units.in_words("fine detail", -0.1) == "less fine detail"
+    told = units.in_words("style/block1_conv1", -0.1)
+    assert told == "less distance to the style in block1_conv1"
+
+
 def test_measures_have_gradients_in_black_and_white_too():
     for value in (0.0, 1.0):
         picture = tf.constant(np.full((1, 16, 16, 3), value, "float32"))
@@ -97,7 +105,7 @@ def test_a_unit_that_alone_paints_red_is_found_and_its_twin_is_not_flagged():
         found = units.explain(painter(red), bright + dark[:1], dark[1:], ablate=6, together=1)
         flagged[red] = "depend on one unit" in found.summary
         if red:
-            assert "units:5 alone" in found.summary and "paints red" in found.summary
+            assert "units:5 alone" in found.summary and "brings more red" in found.summary
             assert found.verdict == "PASS"
     assert flagged == {True: True, False: False}
 

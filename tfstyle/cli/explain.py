@@ -38,6 +38,12 @@ Examples:
     parser.add_argument("--content", required=True, metavar="C", help="the photo")
     parser.add_argument("--style", required=True, metavar="S", help="the style image")
     parser.add_argument(
+        "--model_style",
+        metavar="NAME",
+        help="which of a model's several styles to look into (default: the one whose picture comes "
+        "nearest to the style image)",
+    )
+    parser.add_argument(
         "-o", "--output", "--out", required=True, metavar="HTML", help="the page to write"
     )
     parser.add_argument(
@@ -86,7 +92,14 @@ def run(args) -> int:
             f"explanations need {error.name}: pip install 'tfstyle[explain]'"
         ) from error
 
-    work = survey.of(args.model, content=content, style=style, budget=args.budget, seed=args.seed)
+    work = survey.of(
+        args.model,
+        content=content,
+        style=style,
+        model_style=args.model_style,
+        budget=args.budget,
+        seed=args.seed,
+    )
     found = []
     # Costs are seconds on two cores, so that the time left is about right from the start.
     with tqdm.tqdm(
@@ -112,7 +125,7 @@ def run(args) -> int:
     files = report.write(
         args.output,
         found,
-        title=f"Why {Path(args.model).name} looks like that",
+        title=f"Why {' '.join([Path(args.model).name, work.style]).strip()} looks like that",
         pictures={"photo": content, "style": style, "picture": work.picture},
         ground="picture",
     )

@@ -16,6 +16,8 @@ _COMPLETE, _BATCH, _GRID, _ORDERS = 0.01, 8, 8, 100
 # A change of the score that is less than this says nothing that could be shared out.
 _LEAST = 1e-3
 _UNLIKE = 0.3
+# Less of a picture may be its border, which some networks see little of.
+_BLIND = 0.1
 
 
 def integrated_gradients(
@@ -70,8 +72,9 @@ def explain(
         seed: of random orders and weights.
 
     Returns:
-        Figures "image" and "baseline" (scores) and "steps" (intervals that were needed). Array
-        "pixels" [H, W]: shares of image - baseline.
+        Figures "image" and "baseline" (scores), "steps" (intervals that were needed) and "blind"
+        (part of the picture that differs from the baseline and has no share). Array "pixels"
+        [H, W]: shares of image - baseline.
     """
     before, after = (float(score(tf.constant(x[None], tf.float32))[0]) for x in (baseline, image))
     change, error = after - before, math.nan
@@ -99,19 +102,33 @@ def explain(
         checks.append(_randomised(score, image, baseline, pixels, model, seed))
     cells = maps.cells(pixels.shape, 3)
     parts = np.bincount(cells.ravel(), pixels.ravel())
+    most = parts.max() / max(np.abs(parts).sum(), 1e-30)
+    blind = _blind(pixels, image - baseline)
+    unseen = f" It does not look at {blind:.0%} of the picture." if blind > _BLIND else ""
     return Explanation(
         name="attribution",
         question=f"Why does the network take it for {says}?",
         summary=(
-            f"Its score for {says} is {after:+.2f}, that of {against} {before:+.2f}. One ninth of "
-            f"the picture has {parts.max() / max(np.abs(parts).sum(), 1e-30):.0%} of the reasons."
+            f"The network gives the picture {after:+.2f} and {against} {before:+.2f}: the more, "
+            f"the more like {says}. One ninth of the picture has {most:.0%} of the reasons.{unseen}"
         ),
-        figures={"image": after, "baseline": before, "steps": float(steps)},
+        figures={"image": after, "baseline": before, "steps": float(steps), "blind": blind},
         arrays={"pixels": pixels},
         units={"pixels": "share of the change of the score, by pixel"},
         checks=checks,
         limits="It depends on the baseline: it explains the difference from that, and no more.",
     )
+
+
+def _blind(pixels, change) -> float:
+    """Part of the picture's cells that changed and have under a thousandth of the usual share."""
+    cells = maps.cells(pixels.shape).ravel()
+    moved = np.bincount(cells, np.abs(change).sum(axis=-1).ravel())
+    shares = np.bincount(cells, np.abs(pixels).ravel())
+    if not shares.any():
+        return 0.0
+    unseen = shares * moved.sum() < 1e-3 * shares.sum() * moved
+    return float(unseen.sum() / (moved > 0).sum())
 
 
 def _deletion(score, image, baseline, pixels, change, rng, seed, unclear):

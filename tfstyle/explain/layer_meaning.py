@@ -127,8 +127,9 @@ def explain(
         name="layers",
         question="What does each layer see of the style?",
         summary=(
-            f"Made from one layer's statistics alone, {best}'s textures are taken for their own "
-            f"style among {len(names)} in {shares[best]:.0%} of {len(retrieved)}."
+            f"Textures were painted from what one layer alone keeps of a style. Of those from "
+            f"{best} another network knows {shares[best] * len(retrieved):.0f} of "
+            f"{len(retrieved)} for their own style among {len(names)}."
         ),
         figures={
             **{f"rank/{layer}": float(np.mean(rank)) for layer, rank in ranks.items()},

@@ -118,6 +118,7 @@ def explain(
         + ", ".join(
             f"{part:.0%} is {_WORDS[name]}"
             for name, part in sorted(parts.items(), key=lambda item: -item[1])
+            if part >= 0.005
         )
         + ".",
         figures=found | {f"part/{name}": part for name, part in parts.items()},

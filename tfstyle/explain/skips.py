@@ -121,8 +121,9 @@ def explain(
         name="skips",
         question="What do the skip connections do?",
         summary=(
-            f"Without its {count} skips the generator's {what} is {empty:.3f}; with them "
-            f"{full:.3f}. {names[most]} does most of it: {shares[most]:+.3f}."
+            f"The network has {count} skip connections, which hand early detail on to late "
+            f"layers. With them {what} is {full:.3f}, without them {empty:.3f}; the one into "
+            f"{names[most]} does most: {shares[most]:+.3f}."
         ),
         figures={"full": full, "empty": empty}
         | {f"share/{name}": float(share) for name, share in zip(names, shares, strict=True)},

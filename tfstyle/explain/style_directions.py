@@ -123,8 +123,8 @@ def explain(
             mean_slope = slope.mean(axis=0)
             most = int(np.argmax(np.abs(mean_slope) / scale))
             told.append(
-                f"direction {i} has {share:.0%} of the difference among styles and changes above "
-                f"all {names[most]} ({mean_slope[most]:+.2g} for a deviation)"
+                f"direction {i}, {share:.0%} of what sets the styles apart, brings above all "
+                f"{units.in_words(names[most], mean_slope[most])}"
             )
             arrays[f"step_{i}"] = mean_slope / scale
             arrays[f"strip_{i}"] = np.concatenate(
@@ -159,7 +159,8 @@ def explain(
     return Explanation(
         name="style_directions",
         question="Which style directions can be steered?",
-        summary=f"Of {len(vectors)} styles: {'; '.join(told)}.",
+        summary=f"The {len(vectors)} styles can be mixed along directions of their own: "
+        f"{'; '.join(told)}.",
         figures=figures,
         arrays=arrays,
         units={

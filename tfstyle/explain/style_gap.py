@@ -126,10 +126,11 @@ def explain(picture, style, *, extractor, layers=losses.STYLE_LAYERS, seed: int 
         name="style_gap",
         question="Which strokes still differ from the style, and where are they?",
         summary=(
-            f"The picture's style differs from the style image's by {loss:.3f} (0: the same "
-            f"statistics; 1: none of them). {figures[f'part/{largest}']:.0%} of that is in "
-            f"{_described(largest)} ({largest}); {figures['top_tenth']:.0%} of what is too much "
-            f"lies in a tenth of the picture, {_place(positions)}."
+            f"The picture's style is {loss:.3f} away from the style image's (0: the same; 1: as "
+            f"far as a blank picture's). {figures[f'part/{largest}']:.0%} of this gap is in "
+            f"{_described(largest)} (layer {largest}). Where the picture has too much of "
+            f"something, {figures['top_tenth']:.0%} of that lies in a tenth of it, "
+            f"{_place(positions)}."
         ),
         figures=figures,
         arrays=arrays,

@@ -65,6 +65,7 @@ def of(
     *,
     content: np.ndarray,
     style: np.ndarray,
+    model_style: str | None = None,
     budget: str = "quick",
     seed: int = 0,
 ) -> Survey:
@@ -73,32 +74,35 @@ def of(
     Args:
         model: what `models.load` takes, or a picture's file.
         content, style: [H, W, 3] in [0, 1], the photo at the size to look at and the style image.
-            Of a model of several styles it is the one that comes nearest to the style image that is
-            looked into.
+        model_style: of a model of several, the style that is looked into; the one whose picture is
+            nearest to the style image where None.
         budget: "quick", some two minutes at 256 px, or "full", some twenty.
         seed: of all draws.
 
     Raises:
-        ValueError: for a file that is no model and no picture.
+        ValueError: for a file that is no model and no picture, and a style that the model lacks.
     """
     full = budget == "full"
     layers = (*losses.STYLE_LAYERS, losses.CONTENT_LAYER)
     extractor = features.vgg16(layers)
-    networks, chosen, name = None, 0, ""
-    if Path(model).suffix.lower() in images.SUFFIXES:
+    networks, beside = None, []
+    is_picture, is_run = Path(model).suffix.lower() in images.SUFFIXES, models.is_run(model)
+    if model_style and (is_picture or is_run):
+        raise ValueError(f"style {model_style!r}: {model} has one style alone; give none")
+    if is_picture:
         picture = images.resize(images.read(model), content.shape[:2])
+    elif is_run:
+        networks = models.load(model)
+        if networks.kind == "noise":
+            beside = [np.zeros((1, networks.generator.inputs[1].shape[-1]), "float32")]
+        picture = _painted(networks.generator, content, beside)
     else:
-        if models.is_run(model):
-            networks = models.load(model)
-            picture = _painted(networks, content)
-        else:
-            stylizer = inference.Stylizer.load(model)
-            if stylizer.styles:
-                chosen = _nearest(stylizer, content, style, extractor)
-                name = stylizer.styles[chosen]
-            picture = stylizer(content, style=chosen if name else None)
-            networks = models.load(model)
-    beside = _beside(networks, chosen) if networks else []
+        stylizer = inference.Stylizer.load(model)
+        if stylizer.styles:
+            model_style = model_style or _nearest(stylizer, content, style, extractor)
+            beside = [stylizer.style_weights(model_style)]
+        picture = stylizer(content, style=model_style)
+        networks = models.load(model)
     pixels = content.shape[0] * content.shape[1] / 256**2
     options = {"content": content, "style": style, "extractor": extractor}
     jobs = [
@@ -144,20 +148,18 @@ def of(
             2,
         ),
     ]
-    return Survey(picture, jobs, name)
+    return Survey(picture, jobs, model_style or "")
 
 
-def _nearest(stylizer, content, style, extractor) -> int:
+def _nearest(stylizer, content, style, extractor) -> str:
     """Which of the model's styles gives the picture whose style is nearest to the style image's."""
-    photo, of_style = images.fit(content, _COMPARED), extractor(images.fit(style, _COMPARED)[None])
-    targets = {layer: losses.gram(of_style[layer]) for layer in losses.STYLE_LAYERS}
-
-    def distance(index):
-        of = extractor(stylizer(photo, style=index)[None])
-        grams = {layer: losses.gram(of[layer]) for layer in targets}
-        return float(losses.style_loss(grams=grams, targets=targets))
-
-    return min(range(len(stylizer.styles)), key=distance)
+    photo, style = (images.fit(image, _COMPARED) for image in (content, style))
+    return min(
+        stylizer.styles,
+        key=lambda name: metrics.style_distance(
+            stylizer(photo, style=name), style, extractor=extractor
+        ),
+    )
 
 
 def _adversarial(networks):
@@ -166,21 +168,9 @@ def _adversarial(networks):
     return {"adversarial": float(networks.options.get("adversarial_weight") or 1.0)}
 
 
-def _beside(networks, style: int = 0) -> list[np.ndarray]:
-    """What the generator takes beside the photo: no noise, one style."""
-    if not networks.kind:
-        return []
-    width = networks.generator.inputs[1].shape[-1]
-    given = np.zeros((1, width), "float32")
-    if networks.kind == "styles":
-        given[0, style] = 1
-    return [given]
-
-
-def _painted(networks, photo):
-    beside = _beside(networks)
+def _painted(generator, photo, beside):
     given = [photo[None], *beside] if beside else photo[None]
-    painted = np.asarray(networks.generator(given, training=False), "float32")[0]
+    painted = np.asarray(generator(given, training=False), "float32")[0]
     return np.clip(painted, 0, 1)
 
 
@@ -272,8 +262,12 @@ def _attribution(networks, picture, content, seed):
     )
 
 
-def _loss_weights(networks, style, extractor):
-    """E3 by the losses that a generator of one style is trained on."""
+def _loss_weights(networks, beside, style, extractor):
+    """E3 by the perceptual losses that a generator is trained on, in one style.
+
+    Args:
+        beside: what the generator takes beside the photo.
+    """
     import keras
     import tensorflow as tf
 
@@ -290,10 +284,9 @@ def _loss_weights(networks, style, extractor):
         style_weight=float(networks.options.get("style_weight", WEIGHTS["style"])),
         tv_weight=WEIGHTS["tv"],
     )
-    beside = [tf.constant(each) for each in _beside(networks)]
     generator = networks.generator
     if beside:
-        # The step knows a second input as styles: noise is closed over.
+        # A second input of the step would choose among Gram matrices: here it is closed over.
         step.generator = lambda photos, training=False: generator(
             [photos, tf.repeat(beside[0], len(photos), axis=0)], training=training
         )

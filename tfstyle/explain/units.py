@@ -22,6 +22,11 @@ _RHO, _ALONE = 0.5, 0.5
 # A change of the mean colour that is just seen, in Lab.
 _SEEN = 2.3
 _SETS, _BOOTSTRAPS = 20, 2000
+_TOWARDS = {
+    "lightness": ("light", "dark"),
+    "red-green": ("red", "green"),
+    "yellow-blue": ("yellow", "blue"),
+}
 
 
 def lab(images) -> tf.Tensor:
@@ -247,17 +252,17 @@ def explain(
     # Of several photos, the one that it does most to.
     at = np.argmax(((effects / deviation) ** 2).sum(axis=-1), axis=0)
     most = effects[at, np.arange(len(chosen))]
-    paints = _paints(most[ranked[0]] / deviation, most[ranked[0]], names)
+    paints = _paints(most[ranked[0]] / deviation, names)
     is_alone = alone > _ALONE and colours[reddest] > _SEEN
     summary = (
-        f"Of {len(gated.units)} units {len(chosen)} were taken out one at a time. "
-        f"{labels[ranked[0]]} does most: {paints}."
+        f"Of the network's {len(gated.units)} units (channels) {len(chosen)} were taken out one at "
+        f"a time. {labels[ranked[0]]} does most, it brings {paints}."
     )
     if is_alone:
         summary += (
             f" {labels[reddest]} alone has {alone:.0%} of the effect on the hues of the picture,"
-            f" {colours[reddest]:.1f} of a* and b* ({_hue(most[reddest])}): they depend on one "
-            "unit."
+            f" {colours[reddest]:.1f} of a* and b* (it brings {_hue(most[reddest])}): they depend "
+            "on one unit."
         )
     return Explanation(
         name="units",
@@ -367,16 +372,27 @@ def _against_random(gated, held_out, best, spreads, deviation, rng) -> float:
     return float(np.quantile(draws, 0.025))
 
 
-def _paints(relative, absolute, names) -> str:
+def in_words(name: str, change: float) -> str:
+    """What a change of one of `measures` is: "more red", "weaker stripes of 8px at 45 degrees"."""
+    kind, *of = name.split("/")
+    if kind in _TOWARDS:
+        return f"more {_TOWARDS[kind][change < 0]}"
+    if kind == "stripes":
+        width, angle = of
+        return f"{'weaker' if change < 0 else 'stronger'} stripes of {width} at {angle} degrees"
+    less = "less" if change < 0 else "more"
+    return f"{less} {kind}" if not of else f"{less} distance to the style in {of[0]}"
+
+
+def _paints(relative, names) -> str:
     """The two measures that a unit changes most, in words."""
     most = np.argsort(-np.abs(relative))[:2]
     return " and ".join(
-        f"{names[i]} {absolute[i]:+.3g} ({abs(relative[i]):.1f} deviations)" for i in most
+        f"{in_words(names[i], relative[i])} ({abs(relative[i]):.1f} times what units do on average)"
+        for i in most
     )
 
 
 def _hue(change) -> str:
     _, red, yellow = change[:3]
-    if abs(red) > abs(yellow):
-        return "it paints red" if red > 0 else "it paints green"
-    return "it paints yellow" if yellow > 0 else "it paints blue"
+    return in_words(*(("red-green", red) if abs(red) > abs(yellow) else ("yellow-blue", yellow)))
