@@ -208,8 +208,7 @@ def test_costs_keep_to_the_budgets_at_256_pixels(desk, photo):
 def test_the_losses_of_a_trained_generator_are_weighed(desk):
     generators.fast_generator(width=4, depth=1).save("mine.keras")
     networks = models.load("mine.keras")
-    painting = images.read("painting.png")
-    found = survey._loss_weights(networks, [], painting, features.vgg16(()))
+    found = survey._loss_weights(networks, [], images.read("painting.png"))
     assert {f"gradient/{name}" for name in ("content", "style", "tv")} <= found.figures.keys()
     assert len(found.checks) == 2 and losses.CONTENT_LAYER
 

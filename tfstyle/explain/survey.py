@@ -233,7 +233,7 @@ def _of_networks(networks, beside, picture, options, full, pixels, seed):
         yield Job(
             "weights of the losses",
             60,
-            lambda found, tell: _loss_weights(networks, beside, style, extractor),
+            lambda found, tell: _loss_weights(networks, beside, style),
         )
     if networks.discriminator is not None:
         yield Job(
@@ -262,8 +262,8 @@ def _attribution(networks, picture, content, seed):
     )
 
 
-def _loss_weights(networks, beside, style, extractor):
-    """E3 by the perceptual losses that a generator is trained on, in one style.
+def _loss_weights(networks, beside, style):
+    """E3 by the perceptual losses that a generator was trained on, as far as its options tell.
 
     Args:
         beside: what the generator takes beside the photo.
@@ -271,18 +271,19 @@ def _loss_weights(networks, beside, style, extractor):
     import keras
     import tensorflow as tf
 
+    options = networks.options
+    content_layers = options.get("content_layers", losses.CONTENT_LAYER).split(",")
+    weights = {f"{name}_weight": options.get(f"{name}_weight", WEIGHTS[name]) for name in WEIGHTS}
+    extractor = features.vgg16(tuple(dict.fromkeys((*losses.STYLE_LAYERS, *content_layers))))
     of_style = extractor(style[None])
-    optimizer = keras.optimizers.Adam()
     step = steps.PerceptualStep(
         generator=networks.generator,
         extractor=extractor,
         content_extractor=extractor,
         style_grams={layer: losses.gram(of_style[layer]) for layer in losses.STYLE_LAYERS},
-        optimizer=optimizer,
-        content_layers=[losses.CONTENT_LAYER],
-        content_weight=float(networks.options.get("content_weight", WEIGHTS["content"])),
-        style_weight=float(networks.options.get("style_weight", WEIGHTS["style"])),
-        tv_weight=WEIGHTS["tv"],
+        optimizer=keras.optimizers.Adam(),
+        content_layers=content_layers,
+        **weights,
     )
     generator = networks.generator
     if beside:
@@ -305,17 +306,17 @@ def _layers_job(style, extractor, full, seed):
     layers = losses.STYLE_LAYERS if full else losses.STYLE_LAYERS[1:4:2]
     styles = {"this style": style}
     for name in samples.STYLES:
-        for number in range(4 if full else 2):
+        for number in range(5 if full else 2):
             styles[f"{name} {number}"] = samples.style(name, 128, seed=number)
     for path in samples.photo_paths():
         styles[path.stem] = images.fit(images.read(path), 160)
     retrieved = ["this style"]
     if full:
-        retrieved += [f"{name} 0" for name in samples.STYLES]
+        retrieved += [f"{name} {number}" for name in samples.STYLES for number in range(2)]
     textures = len(layers) * len(retrieved) + 2
     return Job(
         "what layers see",
-        textures * count * size**2 / 64**2 * 0.06,
+        textures * count * size**2 / 64**2 * 0.025,
         lambda found, tell: layer_meaning.explain(
             styles,
             extractor=extractor,
