@@ -168,8 +168,10 @@ class Monitor:
         line = {"step": step, **self.measure()}
         self._lines.append(line)
         if "ranks" in line:
-            late = [each["ranks"] for each in self._lines[len(self._lines) // 2 :]]
-            line["memorised"] = _memorised(late, len(self._real))
+            late = [each.get("ranks", ()) for each in self._lines[len(self._lines) // 2 :]]
+            # A run that goes on may have been given other pictures.
+            alike = [ranks for ranks in late if len(ranks) == len(line["ranks"])]
+            line["memorised"] = _memorised(alike, len(self._real))
         text = "".join(json.dumps(each) + "\n" for each in self._lines)
         training.write_whole(self.file, lambda temporary: temporary.write_text(text))
         with self._writer.as_default(step=step):

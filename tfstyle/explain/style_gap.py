@@ -223,7 +223,7 @@ def _described(layer):
 
 
 def _place(positions):
-    """Where the most is: "above", "below", ... in words."""
+    """Where the most is, in words: "above all in the upper left"."""
     height, width = positions.shape
     parts = {}
     for row, down in enumerate(("upper", "middle", "lower")):
@@ -233,4 +233,4 @@ def _place(positions):
                 column * width // 3 : (column + 1) * width // 3 or None,
             ]
             parts[f"{down} {across}"] = float(np.maximum(part, 0).sum())
-    return f"most of it in the {max(parts, key=parts.get)} third"
+    return f"above all in the {max(parts, key=parts.get)}"
