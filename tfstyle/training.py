@@ -90,6 +90,11 @@ _MAY_CHANGE = frozenset(
         "validate_every",
         "runs",
         "dry_run",
+        # Of what is exported in the end.
+        "title",
+        "licence",
+        "photos",
+        "saved_models",
     )
 )
 
