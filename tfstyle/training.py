@@ -230,6 +230,12 @@ def adam(
     return optimizer
 
 
+def latest_checkpoint(run: str | os.PathLike) -> str | None:
+    """The last checkpoint in the folder of a run, or in its best/; None where there is none."""
+    folders = (pathlib.Path(run) / "checkpoints", pathlib.Path(run))
+    return next(filter(None, map(tf.train.latest_checkpoint, folders)), None)
+
+
 def start_from(generator: keras.Model, run: str | os.PathLike):
     """Gives `generator` the weights that the last checkpoint of another run has for its generator.
 
@@ -240,8 +246,7 @@ def start_from(generator: keras.Model, run: str | os.PathLike):
     Raises:
         TrainingError: where the folder has no checkpoint, or one of another shape.
     """
-    folders = (pathlib.Path(run) / "checkpoints", pathlib.Path(run))
-    path = next(filter(None, map(tf.train.latest_checkpoint, folders)), None)
+    path = latest_checkpoint(run)
     if not path:
         raise TrainingError(
             f"{run}: no checkpoint in it. Give the folder of a run, as runs/NAME or runs/NAME/best."
