@@ -300,10 +300,20 @@ def resolved_options(settings: Mapping[str, Any], options: Options) -> dict[str,
     return json.loads(json.dumps({**settings, **dataclasses.asdict(options)}))
 
 
-def card_options(settings: Mapping[str, Any], options: Options) -> dict[str, Any]:
-    """As `resolved_options`, with the names of files and folders and not where they lie.
+def card(
+    pipeline: str, settings: Mapping[str, Any], options: Options, losses: Mapping[str, float]
+) -> dict[str, Any]:
+    """What the model cards of all pipelines say alike.
 
-    For model cards: they travel, and say what a model was trained on, not on whose disk.
+    Args:
+        pipeline: its name, such as "pipelines.fast".
+        settings: of the pipeline, among them "licence", "photos" and "content".
+        options: of the training.
+        losses: of its end.
+
+    Returns:
+        {"licence", "data", "pipeline", "options", "losses"}. Files and folders are named, but not
+        where they lie: cards travel, and say what a model was trained on, not on whose disk.
     """
 
     def named(value):
@@ -311,7 +321,14 @@ def card_options(settings: Mapping[str, Any], options: Options) -> dict[str, Any
             return value
         return ",".join(pathlib.Path(part).name for part in value.split(","))
 
-    return {key: named(value) for key, value in resolved_options(settings, options).items()}
+    told = {key: named(value) for key, value in resolved_options(settings, options).items()}
+    return {
+        "licence": settings["licence"],
+        "data": settings["photos"] or told["content"] or "the photos bundled with tfstyle",
+        "pipeline": pipeline,
+        "options": told,
+        "losses": losses,
+    }
 
 
 @dataclasses.dataclass(frozen=True)
