@@ -211,11 +211,7 @@ def train(
             if preset
             else "Raises local contrast as CLAHE does: any photo, one pass.",
             "style": pathlib.Path(style).stem if preset else "CLAHE",
-            "licence": licence,
-            "data": photos or content or "the photos bundled with tfstyle",
-            "pipeline": "pipelines.clahe",
-            "options": training.card_options(settings, options),
-            "losses": final_losses,
+            **training.card("pipelines.clahe", settings, options, final_losses),
             "figures": {"photos": card_photos, **figures},
         },
     )

@@ -159,10 +159,9 @@ def train(
     validator = metrics.Validator(photos=judged, paintings=[painting])
 
     def validate():
-        figures = validator(stylizer)
-        total = content_weight * figures["content_distance"]
-        total += style_weight * figures["style_distance"]
-        return {"total": total, **figures}
+        return metrics.with_total(
+            validator(stylizer), content_weight=content_weight, style_weight=style_weight
+        )
 
     monitor = None
     if explain and training.is_chief(strategy):
@@ -212,11 +211,7 @@ def train(
         card={
             "description": "Fast feed-forward style transfer: one style, any photo, one pass.",
             "style": title or name,
-            "licence": licence,
-            "data": photos or content or "the photos bundled with tfstyle",
-            "pipeline": "pipelines.fast",
-            "options": training.card_options(settings, options),
-            "losses": final_losses,
+            **training.card("pipelines.fast", settings, options, final_losses),
             "figures": {"photos": "kept out of training" if held_out else "bundled", **figures},
         },
     )

@@ -185,13 +185,9 @@ def train(
     ]
 
     def validate():
-        figures = [
-            validator(lambda photo, index=index: stylizer(photo, style=index))
-            for index, validator in enumerate(validators)
-        ]
-        mean = {key: statistics.mean(of_one[key] for of_one in figures) for key in figures[0]}
-        total = content_weight * mean["content_distance"] + style_weight * mean["style_distance"]
-        return {"total": total, **mean}
+        return metrics.over_styles(
+            validators, stylizer, content_weight=content_weight, style_weight=style_weight
+        )
 
     shown = samples.crops(crop_size)
     # The styles in turn.
@@ -258,11 +254,7 @@ def train(
         card={
             "description": "Fast style transfer: several styles and their blends, one pass.",
             "style": title or ", ".join(names),
-            "licence": licence,
-            "data": photos or content or "the photos bundled with tfstyle",
-            "pipeline": "pipelines.fusion",
-            "options": training.card_options(settings, options),
-            "losses": final_losses,
+            **training.card("pipelines.fusion", settings, options, final_losses),
             "figures": {
                 "photos": "kept out of training" if held_out else "bundled",
                 **mean,

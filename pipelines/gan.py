@@ -307,11 +307,7 @@ def train(
         card={
             "description": "GAN style transfer: a manner learnt from many paintings.",
             "style": title or name,
-            "licence": licence,
-            "data": photos or content or "the photos bundled with tfstyle",
-            "pipeline": "pipelines.gan",
-            "options": training.card_options(settings, options),
-            "losses": final_losses,
+            **training.card("pipelines.gan", settings, options, final_losses),
             "figures": {
                 "photos": "kept out of training" if held_out else "bundled",
                 "count": len(photo_files),

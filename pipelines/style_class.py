@@ -31,7 +31,6 @@ part kept out in 11 of 64 crops (of 32 px).
 docs/systems/style_class.jpg shows it.
 """
 
-import statistics
 from typing import Literal
 
 import numpy as np
@@ -245,13 +244,9 @@ def train(
     ]
 
     def validate():
-        figures = [
-            validator(lambda photo, index=index: stylizer(photo, style=index))
-            for index, validator in enumerate(validators)
-        ]
-        mean = {key: statistics.mean(of_one[key] for of_one in figures) for key in figures[0]}
-        total = content_weight * mean["content_distance"] + style_weight * mean["style_distance"]
-        return {"total": total, **mean}
+        return metrics.over_styles(
+            validators, stylizer, content_weight=content_weight, style_weight=style_weight
+        )
 
     # Train
     shown = samples.crops(crop_size)
@@ -337,11 +332,7 @@ def train(
             "description": "Several styles and their blends, one pass; taught by a discriminator "
             "of styles.",
             "style": title or ", ".join(names),
-            "licence": licence,
-            "data": photos or content or "the photos bundled with tfstyle",
-            "pipeline": "pipelines.style_class",
-            "options": training.card_options(settings, options),
-            "losses": final_losses,
+            **training.card("pipelines.style_class", settings, options, final_losses),
             "figures": {"photos": "kept out of training", **figures},
         },
     )

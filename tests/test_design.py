@@ -18,6 +18,7 @@ ROWS = (
     ("steps", "objective", "metrics", "advice", "datasets", "paintings"),
     ("gatys",),
     ("training", "export", "inference"),
+    ("rebuild",),
     ("device",),
     ("explain", "video", "serving", "learning", "web"),
     ("cli",),

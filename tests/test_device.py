@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
+from tests.small_models import shaken
 from tfstyle import cli, device, images, inference, samples, tflite
 from tfstyle import export as export_module
 from tfstyle.device import DeviceError
@@ -18,13 +19,6 @@ from tfstyle.networks import generators
 STYLES = ["swirls", "mosaic", "woodcut"]
 CARD = {"style": "Scribble", "licence": "CC0-1.0", "styles": STYLES}
 ROOT = Path(__file__).parent.parent
-
-
-def shaken(generator, seed=0):
-    """Weights far enough from their start that every one of them matters."""
-    rng = np.random.default_rng(seed)
-    generator.set_weights([w + rng.normal(0, 0.1, w.shape) for w in generator.get_weights()])
-    return generator
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
+from tests.small_models import shaken
 from tfstyle import cli, data, images, inference, losses, samples, steps, training
 from tfstyle.export import BOUNDS, export
 from tfstyle.inference import Stylizer
@@ -22,13 +23,6 @@ ROOT = Path(__file__).parent.parent
 NAMES = ["waves", "1889", "café au lait"]
 EYE = np.eye(3, dtype=np.float32)
 BLENDS = np.array([[1, 0, 0], [0, 0, 1], [0.2, 0.5, 0.3]], np.float32)
-
-
-def shaken(model, seed=0):
-    """The model with weights far enough from their start that every one of them matters."""
-    rng = np.random.default_rng(seed)
-    model.set_weights([w + rng.normal(0, 0.1, w.shape) for w in model.get_weights()])
-    return model
 
 
 def pictures(rng, height, width, batch=1):

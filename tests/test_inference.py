@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests import small_models
 from tfstyle import images, inference, samples, tiles
 from tfstyle.export import export
 from tfstyle.inference import (
@@ -22,17 +23,13 @@ from tfstyle.inference import (
     compare,
     shipped_models,
 )
-from tfstyle.networks import generators
 
 ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="module")
 def generator():
-    rng = np.random.default_rng(0)
-    generator = generators.fast_generator(width=4, depth=1)
-    generator.set_weights([w + rng.normal(0, 0.1, w.shape) for w in generator.get_weights()])
-    return generator
+    return small_models.fast()
 
 
 @pytest.fixture(scope="module")

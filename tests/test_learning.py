@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfstyle import cli, images, inference, learning, losses, samples
+from tests.small_models import shaken
+from tfstyle import cli, images, inference, learning, losses, rebuild, samples
 from tfstyle.export import export
 from tfstyle.networks import generators
 
@@ -16,9 +17,7 @@ from tfstyle.networks import generators
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     """An exported network of two styles, untrained but with styles that differ."""
-    rng = np.random.default_rng(0)
-    generator = generators.fusion_generator(styles=2, width=4, depth=1)
-    generator.set_weights([w + rng.normal(0, 0.1, w.shape) for w in generator.get_weights()])
+    generator = shaken(generators.fusion_generator(styles=2, width=4, depth=1))
     folder = tmp_path_factory.mktemp("models")
     card = {"options": {"width": 4, "depth": 1}, "pipeline": "pipelines.fusion", "style": "a; b"}
     export(generator, "pair", directory=folder, styles=["a", "b"], card=card)
@@ -48,7 +47,7 @@ def test_the_same_seed_gives_the_same_style(model):
 
 
 def test_the_convolutions_are_not_touched(model):
-    before = {v.path: v.numpy() for v in learning._read(model)[0].variables}
+    before = {v.path: v.numpy() for v in rebuild.of_export(model).generator.variables}
     found = learn(model, count=2)
     kernels = [v for v in found.generator.variables if v.name == "kernel"]
     assert kernels
@@ -59,7 +58,7 @@ def test_the_convolutions_are_not_touched(model):
 
 
 def test_the_nearest_style_is_that_of_the_least_loss(model, tiny_extractor):
-    base, _, _ = learning._read(model)
+    base = rebuild.of_export(model).generator
     picture = tf.constant(images.fit(samples.photo("coffee"), 192)[None])
     weights = tf.constant([[0.0, 1.0]])
     target = tiny_extractor(base([picture, weights]))

@@ -34,7 +34,7 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from tests import serving_models
+from tests import small_models
 from tfstyle import cli, images, inference
 from tfstyle.serving import config, models, protocol, scheduling
 from tfstyle.serving.client import Client, ClientError
@@ -53,7 +53,7 @@ def png_that_claims(width, height):
 @pytest.fixture(scope="module")
 def generators():
     keras.utils.set_random_seed(1)
-    return {"tiny": serving_models.fast(), "several": serving_models.fusion()}
+    return {"tiny": small_models.fast(), "several": small_models.fusion()}
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def folders(generators, photo, tmp_path_factory):
     root = tmp_path_factory.mktemp("models")
     for name, generator in generators.items():
         (root / name).mkdir()
-        serving_models.save(generator, root / name / "1", photo)
+        small_models.save(generator, root / name / "1", photo)
     return {name: root / name for name in generators}
 
 
@@ -652,7 +652,7 @@ def test_a_new_version_takes_over_without_a_dropped_request(
     folders, generators, batch, photo, tmp_path
 ):
     folder = shutil.copytree(folders["tiny"], tmp_path / "tiny")
-    second = serving_models.fast(seed=7)
+    second = small_models.fast(seed=7)
     answers = [
         model(images.from_uint8(batch), training=False).numpy()
         for model in (generators["tiny"], second)
@@ -673,7 +673,7 @@ def test_a_new_version_takes_over_without_a_dropped_request(
         url = f"http://127.0.0.1:{development.rest_port}"
         asking = [clients.submit(keep_asking) for _ in range(2)]
         wait_until(lambda: 1 in seen)
-        serving_models.save(second, folder / "2", photo)
+        small_models.save(second, folder / "2", photo)
         wait_until(lambda: seen[-2:] == [2, 2])
         stop.set()
         for future in asking:
@@ -691,7 +691,7 @@ def test_a_version_that_cannot_be_loaded_leaves_the_old_one_until_it_is_whole(
     folder = shutil.copytree(folders["tiny"], tmp_path / "tiny")
     model = models.Model("tiny", folder)
     assert model.look()
-    whole = serving_models.save(serving_models.fast(seed=7), tmp_path / "elsewhere" / "2", photo)
+    whole = small_models.save(small_models.fast(seed=7), tmp_path / "elsewhere" / "2", photo)
     (folder / "2").mkdir()
     shutil.copy(whole / "saved_model.pb", folder / "2")
     assert not model.look() and not model.look()
@@ -857,7 +857,7 @@ def test_the_client_blends_styles(endpoint, photo, scheme):
     client, stylize = endpoint(scheme, "several")
     photo = images.from_uint8(images.to_uint8(photo[:40, :56]))
     with client:
-        assert client.style_count == serving_models.STYLES
+        assert client.style_count == small_models.STYLES
         for style in (None, 1, "2", {0: 1, 2: 3}, {"1": 1e308, "2": 1e308}):
             expected = stylize(photo, style=style)
             np.testing.assert_allclose(client(photo, style=style), expected, atol=1.2 / 255)

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests import small_models
 from tfstyle import cli, device, images, inference, samples, tflite
-from tfstyle.networks import generators
 
 ROOT = Path(__file__).parent.parent
 SHIPPED = ROOT / "saved_models" / "starry_night.tflite"
@@ -18,10 +18,7 @@ SHIPPED = ROOT / "saved_models" / "starry_night.tflite"
 
 @pytest.fixture(scope="module")
 def generator():
-    rng = np.random.default_rng(0)
-    generator = generators.fast_generator(width=4, depth=1)
-    generator.set_weights([w + rng.normal(0, 0.1, w.shape) for w in generator.get_weights()])
-    return generator
+    return small_models.fast()
 
 
 @pytest.fixture(scope="module")

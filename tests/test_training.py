@@ -795,12 +795,18 @@ def test_start_from_takes_another_runs_generator_and_refuses_other_shapes(tmp_pa
         training.start_from(twin, "nowhere")
 
 
-def test_card_options_name_files_but_not_where_they_lie():
+def test_a_card_names_files_but_not_where_they_lie():
     settings = {"style": "/home/me/a.jpg", "content": "photos,/data/b", "name": "x", "width": 4}
-    told = training.card_options(settings, OPTIONS)
-    assert told["style"] == "a.jpg"
-    assert told["content"] == "photos,b"
+    settings |= {"licence": "CC0-1.0", "photos": ""}
+    card = training.card("pipelines.x", settings, OPTIONS, {"total": 1.5})
+    told = card["options"]
+    assert (told["style"], told["content"]) == ("a.jpg", "photos,b")
     assert (told["name"], told["width"], told["steps"]) == ("x", 4, 6)
+    assert (card["licence"], card["pipeline"]) == ("CC0-1.0", "pipelines.x")
+    assert (card["data"], card["losses"]) == ("photos,b", {"total": 1.5})
+    for photos, content, found in (("mine", "/a/b", "mine"), ("", "", "the photos bundled with")):
+        given = settings | {"photos": photos, "content": content}
+        assert training.card("x", given, OPTIONS, {})["data"].startswith(found)
 
 
 def test_validate_every_may_be_0_and_no_less():

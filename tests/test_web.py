@@ -15,18 +15,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.small_models import shaken
 from tfstyle import cli, device, images, samples, tflite, web
 from tfstyle.networks import generators
 from tfstyle.web import HEADERS, Server, WebError, build
 
 STYLES = ["swirls", "mosaic", "woodcut"]
 SIZES = ((48, 64), (64, 48))
-
-
-def shaken(generator, seed=0):
-    rng = np.random.default_rng(seed)
-    generator.set_weights([w + rng.normal(0, 0.1, w.shape) for w in generator.get_weights()])
-    return generator
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,6 @@ that says what they are (`tflite.read_metadata`).
 import contextlib
 import dataclasses
 import hashlib
-import inspect
 import json
 import os
 import platform
@@ -121,11 +120,15 @@ def read(model: str | os.PathLike) -> Source:
         if not path.is_file():
             raise DeviceError(f"{path}: no such file")
         return from_keras(inference.read_keras(path), path.stem, inference.read_card(path))
-    run = path.parent if path.name == "best" else path
-    if (run / "options.json").is_file():
-        return _from_run(path, run)
-    folder = inference.find_saved_model(model)
-    return _from_saved_model(folder)
+    from tfstyle import rebuild
+
+    options_file = rebuild.options_file(path)
+    if options_file.is_file():
+        try:
+            return _from_run(rebuild.of_run(path), options_file)
+        except rebuild.RebuildError as error:
+            raise DeviceError(str(error)) from error
+    return _from_saved_model(inference.find_saved_model(model))
 
 
 def from_keras(generator, name: str, card: dict | None = None) -> Source:
@@ -182,55 +185,14 @@ def _from_saved_model(folder: Path) -> Source:
     return Source(name, stylize, _style_names(card, count), card, loaded)
 
 
-def _from_run(path: Path, run: Path) -> Source:
-    """The generator of a run, rebuilt from its options and the shapes in its checkpoint."""
-    import tensorflow as tf
-
-    from tfstyle.networks import generators
-
-    checkpoint = None
-    for folder in (path / "checkpoints", path):
-        checkpoint = checkpoint or tf.train.latest_checkpoint(folder)
-    if not checkpoint:
-        raise DeviceError(f"{path}: no checkpoint in it. Let the run reach its first one")
-    try:
-        options = dict(json.loads((run / "options.json").read_text("utf-8")))
-    except (ValueError, TypeError) as error:
-        raise DeviceError(f"{run / 'options.json'}: not a run's options ({error})") from error
-    shapes = tf.train.load_checkpoint(checkpoint).get_variable_to_shape_map()
-    # The average of the weights is what a pipeline exports, where it keeps one.
-    part = "ema" if any(key.startswith("ema/") for key in shapes) else "generator"
-    if "residual_blocks" in options:
-        kind, extra = "unet_generator", {}
-    else:
-        # Of several styles, a gamma is a table of them.
-        tables = {
-            shape[0]
-            for key, shape in shapes.items()
-            if key.startswith(f"{part}/") and "/gamma/" in key and len(shape) == 2
-        }
-        kind = "fusion_generator" if tables else "fast_generator"
-        extra = {"styles": tables.pop()} if tables else {}
-    build = getattr(generators, kind)
-    known = inspect.signature(build).parameters.keys() - {"name"}
-    settings = {key: options[key] for key in known & options.keys()} | extra
-    try:
-        generator = build(**settings)
-        status = tf.train.Checkpoint(**{part: generator}).restore(checkpoint)
-        status.assert_existing_objects_matched().expect_partial()
-    except (AssertionError, ValueError, TypeError, tf.errors.OpError) as error:
-        raise DeviceError(
-            f"{path}: its generator cannot be rebuilt ({str(error).splitlines()[0]}). Give the "
-            "model that the run exported: saved_models/NAME"
-        ) from error
-    if settings.get("noise_dim"):
-        generator = generators.at_zero_noise(generator)
+def _from_run(built, options_file: Path) -> Source:
+    options = built.options
     card = {
         "style": options.get("title") or options.get("style") or "",
         "licence": options.get("licence") or "",
-        "pipeline_options": str(run / "options.json"),
+        "pipeline_options": str(options_file),
     }
-    return from_keras(generator, options.get("name") or run.name, card)
+    return from_keras(built.exported, options.get("name") or options_file.parent.name, card)
 
 
 def _style_names(card: dict, count: int) -> tuple[str, ...]:

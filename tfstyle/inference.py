@@ -121,7 +121,7 @@ class Stylizer:
         elif not isinstance(model, (str, os.PathLike)):
             run = _keras_run(model)
             return cls(run, styles=_style_names({}, run))
-        path = _find(model)
+        path = find(model)
         if path.suffix == ".tflite":
             run = tflite.runner(path, threads or os.cpu_count())
         elif threads:
@@ -320,7 +320,7 @@ def card(model: str | os.PathLike) -> dict:
     Raises:
         ModelNotFoundError: as `Stylizer.load`.
     """
-    return read_card(_find(model))
+    return read_card(find(model))
 
 
 def compare(content: np.ndarray, style: np.ndarray | None, result: np.ndarray) -> np.ndarray:
@@ -428,41 +428,13 @@ def _newest(folder: Path) -> Path | None:
     return None
 
 
-def find_saved_model(model: str | os.PathLike) -> Path:
-    """The SavedModel folder that a path or a name means, of several versions the highest.
+def find(model: str | os.PathLike) -> Path:
+    """The .tflite or .keras file or the SavedModel folder that a path or name means.
 
     Raises:
         ModelNotFoundError: where there is none.
+        ValueError: for a file that is no model.
     """
-    shelves = [shelf / model for shelf in model_folders()] if Path(model).name == str(model) else []
-    for folder in (*shelves, Path(model)):
-        found = _newest(folder)
-        if found:
-            return found
-    raise ModelNotFoundError(
-        f"model {str(model)!r}: no SavedModel of that name, and no folder with one. `tfstyle "
-        "models` lists names"
-    )
-
-
-def _find_tflite(model) -> Path:
-    """The TFLite file that a path or a name means, or that lies beside the SavedModel it means."""
-    if not isinstance(model, (str, os.PathLike)):
-        raise ValueError("runtime 'tflite': a Keras model in memory needs TensorFlow. Export it")
-    path = _find(model)
-    if path.suffix != ".tflite" and path.is_dir():
-        named = path.parent if path.name.isdecimal() else path
-        path = named.with_name(f"{named.name}.tflite")
-    if path.suffix != ".tflite" or not path.is_file():
-        raise ValueError(
-            f"{model}: no TFLite file. Make one where TensorFlow is installed: tfstyle export "
-            f"{model} --tflite float32 -o ."
-        )
-    return path
-
-
-def _find(model: str | os.PathLike) -> Path:
-    """The .tflite or .keras file or the SavedModel folder that a path or name means."""
     path = Path(model)
     shelves = model_folders()
     if path.name == str(model):  # a bare name
@@ -490,6 +462,39 @@ def _find(model: str | os.PathLike) -> Path:
         f"{', '.join(sorted(names)) or 'none'}. Looked in: "
         f"{', '.join(map(str, shelves)) or 'saved_models/ of the current folder'}"
     )
+
+
+def find_saved_model(model: str | os.PathLike) -> Path:
+    """The SavedModel folder that a path or a name means, of several versions the highest.
+
+    Raises:
+        ModelNotFoundError: where there is none.
+    """
+    shelves = [shelf / model for shelf in model_folders()] if Path(model).name == str(model) else []
+    for folder in (*shelves, Path(model)):
+        found = _newest(folder)
+        if found:
+            return found
+    raise ModelNotFoundError(
+        f"model {str(model)!r}: no SavedModel of that name, and no folder with one. `tfstyle "
+        "models` lists names"
+    )
+
+
+def _find_tflite(model) -> Path:
+    """The TFLite file that a path or a name means, or that lies beside the SavedModel it means."""
+    if not isinstance(model, (str, os.PathLike)):
+        raise ValueError("runtime 'tflite': a Keras model in memory needs TensorFlow. Export it")
+    path = find(model)
+    if path.suffix != ".tflite" and path.is_dir():
+        named = path.parent if path.name.isdecimal() else path
+        path = named.with_name(f"{named.name}.tflite")
+    if path.suffix != ".tflite" or not path.is_file():
+        raise ValueError(
+            f"{model}: no TFLite file. Make one where TensorFlow is installed: tfstyle export "
+            f"{model} --tflite float32 -o ."
+        )
+    return path
 
 
 def read_card(path: Path) -> dict:

@@ -15,8 +15,19 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfstyle import data, features, images, inference, losses, machine, samples, steps, training
-from tfstyle.networks import generators, layers
+from tfstyle import (
+    data,
+    features,
+    images,
+    inference,
+    losses,
+    machine,
+    rebuild,
+    samples,
+    steps,
+    training,
+)
+from tfstyle.networks import layers
 
 CONTENT_LAYERS = ("block3_conv3", "block4_conv2")
 
@@ -80,12 +91,22 @@ def learn(
     Raises:
         LearnError: for a model that has not several styles, or has one of that name.
         ModelNotFoundError: where there is none of that name.
+        RebuildError: for a model that no pipeline here makes.
         DataError: for `content` without images.
     """
     keras.utils.set_random_seed(seed)
-    base, styles, card = _read(model)
+    card = inference.read_card(inference.find_saved_model(model))
+    styles = tuple(card.get("styles") or ())
+    if not styles:
+        several = [one["name"] for one in inference.shipped_models() if one.get("styles")]
+        raise LearnError(
+            f"model {model}: not one of several styles. Give one of these: "
+            f"{', '.join(several) or 'there are none here'}"
+        )
     if name in styles:
         raise LearnError(f"name {name!r}: {model} has a style called so. Give another name")
+    built = rebuild.of_export(model)
+    base = built.generator
     policy = "mixed_bfloat16" if machine.has_fast_bfloat16() else "float32"
     extractor = features.vgg16((*losses.STYLE_LAYERS, *CONTENT_LAYERS), dtype=policy)
     painting = images.fit(painting, style_size)
@@ -96,7 +117,7 @@ def learn(
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
     try:
-        generator = _fusion(1, card)
+        generator = built.build(1)
     finally:
         keras.config.set_dtype_policy(before)
     for here, there in zip(generator.variables, base.variables, strict=True):
@@ -129,7 +150,7 @@ def learn(
             progress(number, last)
     report.check()
 
-    taught = _fusion(len(styles) + 1, card)
+    taught = built.build(len(styles) + 1)
     for variable, of_base, of_new in zip(
         taught.variables, base.variables, generator.variables, strict=True
     ):
@@ -141,38 +162,6 @@ def learn(
         key: card[key] for key in ("description", "style", "pipeline", "options") if key in card
     }
     return Learned(taught, (name, *styles), styles[nearest], last, kept)
-
-
-def _read(model) -> tuple[keras.Model, tuple[str, ...], dict]:
-    """(generator, names of its styles, card) of an exported model of several styles."""
-    folder = inference.find_saved_model(model)
-    card = inference.read_card(folder)
-    styles = tuple(card.get("styles") or ())
-    if not styles or not {"width", "depth"} <= (card.get("options") or {}).keys():
-        several = [one["name"] for one in inference.shipped_models() if one.get("styles")]
-        raise LearnError(
-            f"model {model}: not one of several styles that pipelines.fusion made. Give one of "
-            f"these: {', '.join(several) or 'there are none here'}"
-        )
-    generator = _fusion(len(styles), card)
-    stored = tf.train.load_checkpoint(str(folder / "variables" / "variables"))
-    try:
-        # As `export` keeps them: a list, in the order of the generator's variables.
-        values = [
-            stored.get_tensor(f"weights/{i}/.ATTRIBUTES/VARIABLE_VALUE")
-            for i in range(len(generator.variables))
-        ]
-        generator.set_weights(values)
-    except (tf.errors.NotFoundError, ValueError) as error:
-        raise LearnError(f"{folder}: its weights are not those that its card tells of") from error
-    return generator, styles, card
-
-
-def _fusion(styles: int, card: dict) -> keras.Model:
-    options = card["options"]
-    return generators.fusion_generator(
-        styles=styles, width=options["width"], depth=options["depth"]
-    )
 
 
 def _nearest(base, count, extractor, grams) -> int:

@@ -11,6 +11,7 @@ import functools
 import itertools
 import math
 import os
+import statistics
 from collections.abc import Callable, Iterable, Sequence
 from importlib import resources
 
@@ -145,6 +146,33 @@ def evaluate_all(
         for field in dataclasses.fields(Scores)
     }
     return {"count": len(scores), "size": size, **means}
+
+
+def over_styles(
+    judges: Sequence[Callable], stylizer: Callable, *, content_weight: float, style_weight: float
+) -> dict[str, float]:
+    """Means over the styles of a stylizer of several, after their weighted sum.
+
+    Args:
+        judges: of each style, in order; a `Validator` of its paintings.
+        stylizer: (photo, style=index) -> stylized photo.
+        content_weight, style_weight: of the total.
+    """
+    figures = [
+        judge(lambda photo, index=index: stylizer(photo, style=index))
+        for index, judge in enumerate(judges)
+    ]
+    mean = {key: statistics.mean(of_one[key] for of_one in figures) for key in figures[0]}
+    return with_total(mean, content_weight=content_weight, style_weight=style_weight)
+
+
+def with_total(
+    figures: dict[str, float], *, content_weight: float, style_weight: float
+) -> dict[str, float]:
+    """Figures of a `Validator`, first of all the weighted sum that a training lets fall."""
+    total = content_weight * figures["content_distance"]
+    total += style_weight * figures["style_distance"]
+    return {"total": total, **figures}
 
 
 def psnr(image, reference) -> float:

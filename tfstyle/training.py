@@ -235,6 +235,12 @@ def adam(
     return optimizer
 
 
+def latest_checkpoint(run: str | os.PathLike) -> str | None:
+    """The last checkpoint in the folder of a run, or in its best/; None where there is none."""
+    folders = (pathlib.Path(run) / "checkpoints", pathlib.Path(run))
+    return next(filter(None, map(tf.train.latest_checkpoint, folders)), None)
+
+
 def start_from(generator: keras.Model, run: str | os.PathLike):
     """Gives `generator` the weights that the last checkpoint of another run has for its generator.
 
@@ -245,8 +251,7 @@ def start_from(generator: keras.Model, run: str | os.PathLike):
     Raises:
         TrainingError: where the folder has no checkpoint, or one of another shape.
     """
-    folders = (pathlib.Path(run) / "checkpoints", pathlib.Path(run))
-    path = next(filter(None, map(tf.train.latest_checkpoint, folders)), None)
+    path = latest_checkpoint(run)
     if not path:
         raise TrainingError(
             f"{run}: no checkpoint in it. Give the folder of a run, as runs/NAME or runs/NAME/best."
@@ -300,10 +305,20 @@ def resolved_options(settings: Mapping[str, Any], options: Options) -> dict[str,
     return json.loads(json.dumps({**settings, **dataclasses.asdict(options)}))
 
 
-def card_options(settings: Mapping[str, Any], options: Options) -> dict[str, Any]:
-    """As `resolved_options`, with the names of files and folders and not where they lie.
+def card(
+    pipeline: str, settings: Mapping[str, Any], options: Options, losses: Mapping[str, float]
+) -> dict[str, Any]:
+    """What the model cards of all pipelines say alike.
 
-    For model cards: they travel, and say what a model was trained on, not on whose disk.
+    Args:
+        pipeline: its name, such as "pipelines.fast".
+        settings: of the pipeline, among them "licence", "photos" and "content".
+        options: of the training.
+        losses: of its end.
+
+    Returns:
+        {"licence", "data", "pipeline", "options", "losses"}. Files and folders are named, but not
+        where they lie: cards travel, and say what a model was trained on, not on whose disk.
     """
 
     def named(value):
@@ -311,7 +326,14 @@ def card_options(settings: Mapping[str, Any], options: Options) -> dict[str, Any
             return value
         return ",".join(pathlib.Path(part).name for part in value.split(","))
 
-    return {key: named(value) for key, value in resolved_options(settings, options).items()}
+    told = {key: named(value) for key, value in resolved_options(settings, options).items()}
+    return {
+        "licence": settings["licence"],
+        "data": settings["photos"] or told["content"] or "the photos bundled with tfstyle",
+        "pipeline": pipeline,
+        "options": told,
+        "losses": losses,
+    }
 
 
 @dataclasses.dataclass(frozen=True)

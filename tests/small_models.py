@@ -1,4 +1,4 @@
-"""Small models in the layout of TensorFlow Serving, quickly written: without TFLite and card."""
+"""Small untrained models, and how to write them quickly as TensorFlow Serving wants them."""
 
 import numpy as np
 import tensorflow as tf
@@ -9,7 +9,7 @@ from tfstyle.networks import generators
 STYLES = 3
 
 
-def shaken(model, seed):
+def shaken(model, seed=0):
     """The model with weights far enough from their start that every one of them matters."""
     rng = np.random.default_rng(seed)
     model.set_weights([w + rng.normal(0, 0.1, w.shape) for w in model.get_weights()])
@@ -25,7 +25,10 @@ def fusion(seed=0):
 
 
 def save(generator, folder, photo):
-    """Writes the SavedModel of an export into a folder of versions, whole or not at all."""
+    """Writes the SavedModel of an export into a folder of versions, whole or not at all.
+
+    Without TFLite files and card.
+    """
     module, signatures = export._servable(generator)
     staged = folder.parent / f".{folder.parent.name}-{folder.name}"
     tf.saved_model.save(module, str(staged), signatures=signatures)
