@@ -18,8 +18,8 @@ Methods, of which --methods takes some:
 A call is timed from array to array (uint8 in, uint8 out), without files: on all cores, after one
 to warm up, the methods in turns, and the peer in a process of its own. `preview` and `optimize`
 take seconds, and are called once. What a pair gave is written to FOLDER as soon as it is done; the
-same command goes on from there. At the end FOLDER holds table.md, results.json, sheet.jpg and the
-pictures.
+same command goes on from there. FOLDER holds results.json, table.md, the pictures and, at the end,
+sheet.jpg.
 
 Without --style the styles are those that the package draws, which no trained model knows.
 """
@@ -73,8 +73,10 @@ def main():
     parser.add_argument("--rounds", type=int, default=5, help="timed calls, of which the median")
     parser.add_argument("--out", type=Path, default=Path("runs/quality"), help="a folder")
     options = parser.parse_args()
-    if options.rounds < 1:
-        parser.error(f"--rounds={options.rounds}: give 1 or more")
+    for name in ("rounds", "limit"):
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            parser.error(f"--{name}={value}: give 1 or more")
     try:
         measure(options)
     except ValueError as error:  # of tfstyle, about what it was given
@@ -96,6 +98,7 @@ def measure(options):
         partial = file.with_suffix(".partial")
         partial.write_text(json.dumps(results, indent=1))
         partial.replace(file)
+        (options.out / "table.md").write_text(table(results))
         minutes = (time.monotonic() - start) / done * (len(left) - done) / 60
         print(f"{pair}: {done} of {len(left)}, {minutes:.0f} minutes left", flush=True)
     results["pairs"] = {str(pair): results["pairs"][str(pair)] for pair in pairs}
@@ -108,12 +111,12 @@ def resumed(file, methods, options) -> dict:
     """What `file` holds of these methods and options, or the beginning of it."""
     results = {
         "machine": f"{speed.cpu()}, {os.cpu_count()} cores",
-        "methods": list(methods),
+        "methods": {name: method.made for name, method in methods.items()},
         **{key: getattr(options, key) for key in ("size", "gatys_steps", "rounds")},
     }
     before = json.loads(file.read_text()) if file.exists() else {}
     if before and {key: before[key] for key in results} != results:
-        raise ValueError(f"{file}: of another machine or other options. Give another --out")
+        raise ValueError(f"{file}: of another machine, model or option. Give another --out")
     return results | {"pairs": before.get("pairs", {})}
 
 
@@ -193,7 +196,11 @@ def chosen(options, pairs) -> dict:
 
 
 class Model:
-    """A trained model."""
+    """A trained model.
+
+    As every method: `takes` tells whether it knows a style; a call gives what `timed` does; `once`
+    says that one call is enough, and `made` when a model was exported.
+    """
 
     once = False
 
@@ -202,6 +209,7 @@ class Model:
 
         self._stylizer = inference.Stylizer.load(name)
         self.styles = self._stylizer.styles or (Path(name).name.partition(".")[0],)
+        self.made = inference.card(name).get("created")
 
     def takes(self, style):
         return style in self.styles
@@ -216,7 +224,7 @@ class Model:
 class Optimizer:
     """`tfstyle optimize` with or without its preset "preview"."""
 
-    once = True
+    once, made = True, None
 
     def __init__(self, name, steps):
         from tfstyle import gatys
@@ -241,7 +249,7 @@ class Optimizer:
 class Peer:
     """The peer, in its own process."""
 
-    once = False
+    once, made = False, None
 
     def __init__(self, built_in):
         self._built_in = built_in
