@@ -64,7 +64,7 @@ def test_stripes_are_found_at_their_wavelength_and_angle():
 
 
 def test_changes_of_measures_have_words():
-    assert units.in_words("yellow-blue", -1.0) == "more blue"
+    assert units.in_words("yellow-blue", np.float64(-1.0)) == "more blue"
     assert units.in_words("stripes/8px/45", 0.1) == "stronger stripes of 8px at 45 degrees"
     assert units.in_words("fine detail", -0.1) == "less fine detail"
     told = units.in_words("style/block1_conv1", -0.1)

@@ -376,7 +376,7 @@ def in_words(name: str, change: float) -> str:
     """What a change of one of `measures` is: "more red", "weaker stripes of 8px at 45 degrees"."""
     kind, *of = name.split("/")
     if kind in _TOWARDS:
-        return f"more {_TOWARDS[kind][change < 0]}"
+        return f"more {_TOWARDS[kind][int(change < 0)]}"
     if kind == "stripes":
         width, angle = of
         return f"{'weaker' if change < 0 else 'stronger'} stripes of {width} at {angle} degrees"
