@@ -129,7 +129,12 @@ def explain(
         | {f"share/{name}": float(share) for name, share in zip(names, shares, strict=True)},
         arrays={"shares": shares, "lost_on_held_out": lost},
         labels={"shares": names, "lost_on_held_out": names},
-        units={"full": what, "empty": what, "shares": f"part of full - empty, in {what}"},
+        units={
+            "full": what,
+            "empty": what,
+            "shares": f"part of full - empty, in {what}",
+            "lost_on_held_out": f"{what} with all less without this one, on photos kept out",
+        },
         checks=[
             Check(
                 "the shares sum to full minus empty",

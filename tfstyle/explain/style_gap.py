@@ -136,8 +136,8 @@ def explain(picture, style, *, extractor, layers=losses.STYLE_LAYERS, seed: int 
         arrays=arrays,
         units={
             "loss": "||G - A||^2 / ||A||^2, mean over layers",
-            "positions": "share of the loss, by pixel",
-            "missing": "witness on the style image, by pixel",
+            "positions": "share of the gap, by pixel: red adds to it, blue takes from it",
+            "missing": "what the picture lacks, on the style image (witness, by pixel)",
         },
         checks=checks,
         limits="A position's share says how it pulls the Gram matrix, not how a viewer sees it.",
