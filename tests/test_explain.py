@@ -430,6 +430,11 @@ def test_a_discriminator_that_sees_the_left_half_alone_is_found(rng):
     )
     assert twin.verdict == "PASS" and "does not look" not in twin.summary
     assert twin.figures["blind"] == 0
+    # Of a score that falls, reasons are what makes it fall.
+    falls = attribution.explain(
+        half_discriminator(), 0 * image, image, says="real", against="bright"
+    )
+    assert "picture has -" not in falls.summary
 
 
 def test_wrong_gradients_fail_and_equal_scores_are_not_tested(rng):

@@ -101,7 +101,7 @@ def explain(
     if model is not None:
         checks.append(_randomised(score, image, baseline, pixels, model, seed))
     cells = maps.cells(pixels.shape, 3)
-    parts = np.bincount(cells.ravel(), pixels.ravel())
+    parts = np.bincount(cells.ravel(), pixels.ravel()) * math.copysign(1, change)
     most = parts.max() / max(np.abs(parts).sum(), 1e-30)
     blind = _blind(pixels, image - baseline)
     unseen = f" It does not look at {blind:.0%} of the picture." if blind > _BLIND else ""
