@@ -104,9 +104,7 @@ def test_it_returns_the_losses_before_the_update_and_their_weighted_sum(
         np.testing.assert_allclose(values[name], value, rtol=1e-4, err_msg=name)
 
 
-def test_the_checkerboard_loss_joins_the_total_where_it_has_a_weight(
-    tiny_extractor, style_grams
-):
+def test_the_checkerboard_loss_joins_the_total_where_it_has_a_weight(tiny_extractor, style_grams):
     photos, generator = samples.photo("chelsea")[None, :128, :144], small_generator()
     stylized = generator(photos)
     plain = perceptual_step(tiny_extractor, style_grams, generator).terms(photos)

@@ -63,19 +63,18 @@ def of_export(model: str | os.PathLike) -> Rebuilt:
     photo = np.random.default_rng(0).uniform(size=(48, 40, 3)).astype(np.float32)
     theirs = inference.Stylizer.load(folder)(photo)
     stored = tf.train.load_checkpoint(str(folder / "variables" / "variables"))
-    for builder in (_build, _build_unsmoothed):
-        try:
-            generator = builder(options, styles)
-            for i, variable in enumerate(generator.variables):
-                # As `export` keeps them: a list, in this order.
-                variable.assign(stored.get_tensor(f"weights/{i}/.ATTRIBUTES/VARIABLE_VALUE"))
-        except (tf.errors.NotFoundError, TypeError, ValueError) as error:
-            raise RebuildError(
-                f"{folder}: its weights are not those of a generator of its card's options"
-            ) from error
-        built = _rebuilt(generator, options, builder)
-        if np.abs(inference.Stylizer.load(built.exported)(photo) - theirs).max() < _SAME:
-            return built
+    try:
+        generator = _build(options, styles)
+        for i, variable in enumerate(generator.variables):
+            # As `export` keeps them: a list, in this order.
+            variable.assign(stored.get_tensor(f"weights/{i}/.ATTRIBUTES/VARIABLE_VALUE"))
+    except (tf.errors.NotFoundError, TypeError, ValueError) as error:
+        raise RebuildError(
+            f"{folder}: its weights are not those of a generator of its card's options"
+        ) from error
+    built = _rebuilt(generator, options)
+    if np.abs(inference.Stylizer.load(built.exported)(photo) - theirs).max() < _SAME:
+        return built
     raise RebuildError(f"{folder}: a generator of its card's options gives other pictures")
 
 
@@ -111,7 +110,7 @@ def of_run(run: str | os.PathLike) -> Rebuilt:
     except (ValueError, TypeError) as error:
         raise RebuildError(f"{file}: not the options of a generator ({error})") from error
     restore(checkpoint, **{part: generator})
-    return _rebuilt(generator, options, _build)
+    return _rebuilt(generator, options)
 
 
 def kind(generator: keras.Model) -> str:
@@ -142,8 +141,8 @@ def restore(checkpoint: str, **networks: keras.Model):
         ) from error
 
 
-def _rebuilt(generator, options, builder) -> Rebuilt:
-    return Rebuilt(generator, kind(generator), options, lambda styles: builder(options, styles))
+def _rebuilt(generator, options) -> Rebuilt:
+    return Rebuilt(generator, kind(generator), options, lambda styles: _build(options, styles))
 
 
 def _build(options: dict, styles: int) -> keras.Model:
@@ -156,13 +155,3 @@ def _build(options: dict, styles: int) -> keras.Model:
         build, extra = generators.fast_generator, {}
     known = inspect.signature(build).parameters.keys() - {"name"}
     return build(**{key: options[key] for key in known & options.keys()}, **extra)
-
-
-def _build_unsmoothed(options: dict, styles: int) -> keras.Model:
-    """As generators were built before their up-sampling was smoothed."""
-
-    def clone(layer):
-        config = layer.get_config()
-        return type(layer).from_config(config | ({"smooth": False} if "smooth" in config else {}))
-
-    return keras.models.clone_model(_build(options, styles), clone_function=clone)
