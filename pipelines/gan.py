@@ -116,7 +116,8 @@ def train(
         d_steps: updates of the discriminator to one of the generator, each on a batch of its own.
         pool_size: past stylized photos that the discriminator is shown among the new ones; 0 for
             new ones alone.
-        warmup_steps: steps at the start in which the generator learns the content loss alone.
+        warmup_steps: steps at the start in which the generator learns the content loss alone, which
+            may leave dark spots: see docs/models.md.
         adversarial: pair of adversarial losses.
         content_layers: VGG16 layers of the content loss, separated by commas; shallower ones keep
             finer detail of the photo.
