@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from tests import small_models
-from tfstyle import cli, device, images, inference, samples, tflite
+from tfstyle import cli, device, images, inference, metrics, samples, tflite
+from tfstyle.networks import generators
 
 ROOT = Path(__file__).parent.parent
 SHIPPED = ROOT / "saved_models" / "starry_night.tflite"
@@ -27,6 +28,58 @@ def fixed(generator, tmp_path_factory):
     path = tmp_path_factory.mktemp("models") / "tiny.48x64.tflite"
     path.write_bytes(device.convert(device.from_keras(generator, "tiny"), "float32", size=(48, 64)))
     return path
+
+
+# -- 8-bit weights ----------------------------------------------------------------------------
+
+
+def kernels(path):
+    """[(kernel, stride)] of the convolutions of a file, in their order; float32 or int8."""
+    from ai_edge_litert import schema_py_generated as schema
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    model = flatbuffer_utils.read_model(path)
+    graph = model.subgraphs[0]
+    found = []
+    for operator in graph.operators:
+        code = model.operatorCodes[operator.opcodeIndex].builtinCode
+        if code == schema.BuiltinOperator.CONV_2D:
+            tensor = graph.tensors[operator.inputs[1]]
+            dtype = {schema.TensorType.FLOAT32: np.float32, schema.TensorType.INT8: np.int8}
+            data = np.asarray(model.buffers[tensor.buffer].data, np.uint8).tobytes()
+            kernel = np.frombuffer(data, dtype[tensor.type]).reshape(tensor.shape)
+            found.append((kernel, operator.builtinOptions.strideH))
+    return found
+
+
+@pytest.mark.parametrize("build", ["fast", "fusion"])
+def test_kernels_that_8_bits_cost_most_stay_exact(build, tmp_path):
+    network = {
+        "fast": lambda: generators.fast_generator(width=16, depth=1),
+        "fusion": lambda: generators.fusion_generator(styles=2, width=16, depth=1),
+    }[build]()
+    source = device.from_keras(small_models.shaken(network), "some")
+    paths = {variant: tmp_path / f"{variant}.tflite" for variant in ("float32", "dynamic")}
+    for variant, path in paths.items():
+        path.write_bytes(device.convert(source, variant))
+    exact, found = (kernels(paths[variant]) for variant in ("float32", "dynamic"))
+    # The stem and two halvings; a block; two doublings and the head, which doubles too.
+    assert [stride for _, stride in found] == [2, 2, 2, 1, 1, 1, 1, 1]
+    assert [kernel.dtype == np.float32 for kernel, _ in found] == [True] * 3 + [False] * 4 + [True]
+    for (kernel, _), (twin, _) in zip(found, exact, strict=True):
+        assert kernel.dtype == np.int8 or np.array_equal(kernel, twin)
+
+
+@pytest.mark.parametrize("name", ["starry_night", "ten_styles", "vangogh_gan"])
+def test_8_bits_bring_no_checkerboard_into_what_ships(name):
+    image = images.fit(samples.photo("chelsea"), 256)[np.newaxis]
+    ratios = []
+    for path in (f"{name}.tflite", f"{name}.dynamic.tflite"):
+        run = tflite.runner(SHIPPED.with_name(path), 1)
+        weights = [np.eye(run.styles, dtype=np.float32)[:1]] if run.styles else []
+        ratios.append(metrics.checkerboard(run(image, *weights)[0]))
+    for period in (2, 4, 8):
+        assert ratios[1][period] <= 1.5 * ratios[0][period]
 
 
 # -- metadata ---------------------------------------------------------------------------------

@@ -241,27 +241,34 @@ def convert(
         stylized = source.stylize(batch) if weights is None else source.stylize(batch, weights)
         return {"stylized": tf.cast(stylized, tf.float32)}
 
-    converter = tf.lite.TFLiteConverter.from_concrete_functions(
-        [stylize.get_concrete_function()], source.alive
-    )
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-    if variant != "float32":
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    if variant == "float16":
-        converter.target_spec.supported_types = [tf.float16]
-    if variant == "int8":
-        examples = _examples(source, calibration, size or CALIBRATION_SIZE)
-        converter.representative_dataset = lambda: iter(examples)
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    try:
+    def converted(variant):
+        # A converter of functions converts once.
+        converter = tf.lite.TFLiteConverter.from_concrete_functions(
+            [stylize.get_concrete_function()], source.alive
+        )
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+        if variant != "float32":
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        if variant == "float16":
+            converter.target_spec.supported_types = [tf.float16]
+        if variant == "int8":
+            examples = _examples(source, calibration, size or CALIBRATION_SIZE)
+            converter.representative_dataset = lambda: iter(examples)
+            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         with _silent(), warnings.catch_warnings():
             # The converter itself uses what it warns of, to calibrate by names.
             warnings.filterwarnings("ignore", r"\s*Warning: tf.lite.Interpreter is deprecated")
-            content = converter.convert()
+            return converter.convert()
+
+    try:
+        content = converted(variant)
+        exact = converted("float32") if variant == "dynamic" else None
     except Exception as error:  # The converter's own class is not public.
         raise DeviceError(
             f"{source.name}: no {variant} TFLite model with built-in operations alone: {error}"
         ) from error
+    if exact:
+        content = tflite.with_exact_kernels(content, exact)
     return tflite.with_metadata(
         content, tflite.metadata(source.name, variant, source.card, source.styles, size)
     )

@@ -31,7 +31,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 import tfstyle
 from tfstyle import images, samples
 from tfstyle.networks import layers, statistics
-from tfstyle.tflite import metadata, with_metadata
+from tfstyle.tflite import metadata, with_exact_kernels, with_metadata
 
 MAX_SERVED_PIXELS = images.MAX_SERVED_PIXELS
 
@@ -451,16 +451,18 @@ def _tflite(name: str, module: tf.Module, functions: dict, variant: str) -> byte
         tf.saved_model.save(module, folder, signatures=functions)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=list(functions))
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-        if variant != "float32":
-            converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        if variant == "float16":
-            converter.target_spec.supported_types = [tf.float16]
         try:
-            return converter.convert()
+            exact = converter.convert() if variant == "dynamic" else None
+            if variant != "float32":
+                converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            if variant == "float16":
+                converter.target_spec.supported_types = [tf.float16]
+            content = converter.convert()
         except Exception as error:  # The converter's own class is not public.
             raise ExportError(
                 f"{name}: no {variant} TFLite model with built-in operations alone: {error}"
             ) from error
+    return with_exact_kernels(content, exact) if exact else content
 
 
 def _parity(name, generator, photo, saved_model: Path, tflite: dict[str, Path]) -> dict:
