@@ -9,6 +9,7 @@ Seeds under 1000 have been used to set the rules; judge them by others.
 """
 
 import argparse
+import collections
 import sys
 import tempfile
 from pathlib import Path
@@ -47,12 +48,14 @@ def main():
         sys.exit(f"--clean={options.clean} --faulty={options.faulty}: give 1 or more")
     figures = {}
     for fault in (*tiny_gan.FAULTS, None):
-        flagged = []
+        flagged, broken = [], collections.Counter()
         for i in range(options.faulty if fault else options.clean):
             rules = rules_broken(fault, options.seed + i)
             flagged.append(RULES[fault] in rules if fault else bool(rules))
+            broken.update(rules)
             low, high = stats.binomtest(sum(flagged), len(flagged)).proportion_ci()
             found = {"flagged": sum(flagged), "of": len(flagged), "low": low, "high": high}
+            found["rules"] = dict(broken)
             # Complete after each: it takes an hour.
             figures[fault or "clean"] = found
             training.write_json(options.out, {"seed": options.seed, **figures})

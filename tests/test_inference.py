@@ -374,6 +374,16 @@ def test_an_image_beyond_the_limit_is_worked_on_in_tiles(stylizer, small_tiles, 
     assert 1e-3 < np.abs(tiled - whole).mean() < 0.8 * np.abs(alone - whole).mean()
 
 
+def test_a_heavier_model_paints_in_tiles_from_fewer_pixels_on(stylizer, small_tiles, monkeypatch):
+    image = images.resize(samples.photo("coffee"), (200, 331))
+    needed = 200 * 331 * (stylizer._bytes_per_pixel + inference._OWN_BYTES_PER_PIXEL)
+    calls = []
+    for limit, tiles_made in ((needed, 0), (needed - 331, 24)):
+        monkeypatch.setattr(inference, "WHOLE_BYTES", limit)
+        stylizer(image, progress=lambda *call: calls.append(call))
+        assert len(calls) == tiles_made
+
+
 def test_an_image_that_does_not_fit_into_memory_is_worked_on_in_tiles(
     exported, small_tiles, monkeypatch
 ):

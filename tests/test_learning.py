@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -39,6 +40,19 @@ def test_a_style_is_learned_and_the_others_stay(model, photo):
     for index, name in enumerate("ab"):
         np.testing.assert_allclose(new(photo, style=index + 1), old(photo, style=name), atol=1e-3)
     assert np.abs(new(photo, style=0) - old(photo, style=found.nearest)).mean() > 0.01
+
+
+def test_alone_the_whole_network_is_fitted_to_one_style(model, photo):
+    found = learn(model, count=10, alone=True)
+    assert found.styles == ("mine",) and "description" not in found.card
+    new, old = inference.Stylizer.load(found.generator), inference.Stylizer.load(model)
+    assert new.style_weights(None).shape == (1, 1)
+    assert np.abs(new(photo) - old(photo, style=found.nearest)).mean() > 0.01
+    kernels = [
+        [v.numpy() for v in one.variables if v.name == "kernel"]
+        for one in (found.generator, rebuild.of_export(model).generator)
+    ]
+    assert all(np.abs(new - old).max() > 1e-4 for new, old in zip(*kernels, strict=True))
 
 
 def test_the_same_seed_gives_the_same_style(model):
@@ -91,6 +105,10 @@ def test_command_makes_a_model_like_the_others(model, tmp_path, monkeypatch, cap
     given = ["stylize", "photo.png", "--model", "my_painting", "--style", style, "-o", "out.png"]
     assert cli.main(given) == 0
     assert images.read("out.png").shape == (64, 64, 3)
+    # Alone it has the new style only.
+    assert cli.main([*arguments, "--alone", "--name", "one", "--style_size", "64"]) == 0
+    assert json.loads(Path("saved_models/one.json").read_text())["styles"] == ["one"]
+    assert cli.main(["stylize", "photo.png", "--model", "one", "-o", "one.png"]) == 0
     # And it can be taught another.
     arguments[3] = "my_painting"
     assert cli.main([*arguments, "--name", "next", "--style_size", "64"]) == 0

@@ -30,10 +30,11 @@ BYTES_PER_PIXEL = 800
 # What the Stylizer itself adds: four float32 RGB images.
 _OWN_BYTES_PER_PIXEL = 48
 
-# Larger images are worked on in tiles, where the model can: for the float32 generators shipped, 8
-# megapixels at once take 2.1 GB. A number of pixels and not what memory there is, so that a picture
-# comes out the same on every machine that can make it whole.
+# Larger images are worked on in tiles, where the model can: 8 megapixels at once take 2.1 GB in
+# ten_styles, and would take 14 in vangogh_gan. Numbers and not what memory there is, so that a
+# picture comes out the same on every machine that can make it whole.
 WHOLE_PIXELS = 8_000_000
+WHOLE_BYTES = 5_000_000_000
 # Side of a tile and of the windows whose statistics stand for the whole image, in pixels. Of more
 # and smaller windows the statistics come closer to those of the whole: at 4000x3000, three photos
 # upscaled, two styles, 8 megapixels of windows of 512, 768 and 1536 pixels left mean differences
@@ -159,9 +160,9 @@ class Stylizer:
     ) -> np.ndarray:
         """The stylized image, of the same size.
 
-        In tiles it is normalised by the statistics of the whole image, up to WHOLE_PIXELS, or of
-        windows that are spread over it: there are no seams, and a larger image comes out as it
-        would whole but for small differences of tone (see `_WINDOW`).
+        In tiles it is normalised by the statistics of the whole image, where those fit into the
+        same limits, or of windows that are spread over it: there are no seams, and a larger image
+        comes out as it would whole but for small differences of tone (see `_WINDOW`).
 
         Args:
             image: float32 RGB [H, W, 3] in [0, 1].
@@ -172,7 +173,7 @@ class Stylizer:
                 its digits); or {name or index: weight} for a blend, of which only the proportions
                 count. The first by default.
             tiled: whether to work in tiles. By default, where the model can and the image has more
-                than WHOLE_PIXELS or does not fit into memory.
+                than WHOLE_PIXELS, would need more than WHOLE_BYTES, or does not fit into memory.
             progress: called with (tiles done, tiles) after each.
 
         Returns:
@@ -244,10 +245,14 @@ class Stylizer:
     def _can_tile(self) -> bool:
         return hasattr(self._run, "give")
 
+    @property
+    def _whole_pixels(self) -> int:
+        return min(WHOLE_PIXELS, WHOLE_BYTES // (self._bytes_per_pixel + _OWN_BYTES_PER_PIXEL))
+
     def _fits_whole(self, height: int, width: int) -> bool:
         pixels = height * width
         needed = pixels * (self._bytes_per_pixel + _OWN_BYTES_PER_PIXEL)
-        return pixels <= WHOLE_PIXELS and needed <= machine.usable_memory() + self._kept
+        return pixels <= self._whole_pixels and needed <= machine.usable_memory() + self._kept
 
     def _in_tiles(self, image, more, progress):
         if not self._can_tile:
@@ -260,7 +265,7 @@ class Stylizer:
         least = min(_TILE + 2 * self._tile_margin, max(height, width)) ** 2
         self._check_memory(height, width, 0, least * self._bytes_per_pixel)
         room = machine.usable_memory() + self._kept - height * width * _OWN_BYTES_PER_PIXEL
-        pixels = min(WHOLE_PIXELS, max(least, room // self._bytes_per_pixel))
+        pixels = min(self._whole_pixels, max(least, room // self._bytes_per_pixel))
         if height * width <= pixels:
             windows = image[np.newaxis]
         else:

@@ -4,7 +4,8 @@ A network of several styles (`networks.generators.fusion_generator`) has the con
 and for each style a gamma and a beta of every normalised channel. For a new painting these alone
 are fitted, from those of the style that is nearest to it: 1344 numbers in place of 343 000 weights
 (Dumoulin et al. 2017, https://arxiv.org/abs/1610.07629, section 3.3). The other styles stay as they
-are, and the new one blends with them.
+are, and the new one blends with them. Or all weights are fitted, for a network of that painting
+alone.
 """
 
 import dataclasses
@@ -41,7 +42,8 @@ class Learned:
     """What `learn` gives.
 
     Attributes:
-        generator: as `fusion_generator`, with the new style first and then those of the model.
+        generator: as `fusion_generator`, with the new style first and then those of the model; if
+            learned alone, with that style only.
         styles: their names, in that order.
         nearest: the style that was started from.
         losses: of the last step, unweighted, and their total.
@@ -60,6 +62,7 @@ def learn(
     name: str,
     *,
     model: str | os.PathLike = "ten_styles",
+    alone: bool = False,
     content: str = "",
     count: int = 150,
     batch_size: int = 2,
@@ -67,7 +70,7 @@ def learn(
     style_size: int = 512,
     content_weight: float = 1.0,
     style_weight: float = 12.0,
-    learning_rate: float = 0.02,
+    learning_rate: float | None = None,
     seed: int = 0,
     progress: Callable[[int, dict[str, float]], object] | None = None,
 ) -> Learned:
@@ -77,6 +80,8 @@ def learn(
         painting: float32 RGB [H, W, 3] in [0, 1].
         name: of the style; none that the model has.
         model: name or folder of an exported model of several styles.
+        alone: fits all weights of the network and not the style parameters alone: nearer to the
+            painting, and there are no other styles to blend with.
         content: photos to fit on, as `data.image_batches` takes them; the bundled ones if empty.
         count: steps; more come nearer to the painting.
         batch_size: crops in a step.
@@ -84,7 +89,8 @@ def learn(
         style_size: longest side that the painting is scaled down to, in pixels; larger gives larger
             strokes.
         content_weight, style_weight: of the losses; more of the second gives more of the painting.
-        learning_rate: of Adam at its highest; a cosine leads down from there.
+        learning_rate: of Adam at its highest, by default 0.02, or 0.003 for all weights; a cosine
+            leads down from there.
         seed: decides the crops.
         progress: called after each step with the number of steps done and the losses.
 
@@ -123,7 +129,9 @@ def learn(
     for here, there in zip(generator.variables, base.variables, strict=True):
         here.assign(there if here.shape == there.shape else there[nearest : nearest + 1])
     for layer in generator.layers:
-        layer.trainable = isinstance(layer, layers.ConditionalInstanceNorm)
+        layer.trainable = alone or isinstance(layer, layers.ConditionalInstanceNorm)
+    if learning_rate is None:
+        learning_rate = 0.003 if alone else 0.02
     step = steps.PerceptualStep(
         generator=generator,
         extractor=extractor,
@@ -150,18 +158,20 @@ def learn(
             progress(number, last)
     report.check()
 
-    taught = built.build(len(styles) + 1)
+    taught = built.build(1 if alone else len(styles) + 1)
     for variable, of_base, of_new in zip(
         taught.variables, base.variables, generator.variables, strict=True
     ):
-        if variable.shape == of_base.shape:
+        of_new = tf.cast(of_new, tf.float32)
+        if alone:
+            variable.assign(of_new)
+        elif variable.shape == of_base.shape:
             variable.assign(of_base)
         else:
-            variable.assign(tf.concat([tf.cast(of_new, tf.float32), of_base], axis=0))
-    kept = {
-        key: card[key] for key in ("description", "style", "pipeline", "options") if key in card
-    }
-    return Learned(taught, (name, *styles), styles[nearest], last, kept)
+            variable.assign(tf.concat([of_new, of_base], axis=0))
+    told = ("pipeline", "options") if alone else ("description", "style", "pipeline", "options")
+    kept = {key: card[key] for key in told if key in card}
+    return Learned(taught, (name,) if alone else (name, *styles), styles[nearest], last, kept)
 
 
 def _nearest(base, count, extractor, grams) -> int:

@@ -24,12 +24,14 @@ def add(commands):
         epilog=f"""\
 Only the style's own numbers are fitted; all else is that of {model}. The new model has the new
 style first and then all of the old one's, to blend with; it is stylized with, exported and served
-as any other.
+as any other. With --alone all of the network is fitted: nearer to the painting, in the same time,
+and a model of that style only.
 
 Examples:
   tfstyle learn painting.jpg --name mine
   tfstyle stylize photo.jpg --model mine
   tfstyle stylize photo.jpg --model mine --style mine:2,great_wave:1
+  tfstyle learn painting.jpg --name mine --alone
   tfstyle learn painting.jpg --name bolder --style_weight 20 --count 400 --content photos/""",
     )
     parser.add_argument("painting", metavar="PAINTING", help="the image to learn from")
@@ -43,6 +45,11 @@ Examples:
         metavar="MODEL",
         default=model,
         help=f"the model that is taught, of several styles (default {model})",
+    )
+    parser.add_argument(
+        "--alone",
+        action="store_true",
+        help="fit the whole network to this painting; no other styles to blend with",
     )
     parser.add_argument(
         "--content", metavar="DIR", default="", help="photos to fit on (default: the bundled ones)"
@@ -84,7 +91,13 @@ def run(args) -> int:
             bar.update()
 
         learned = learning.learn(
-            painting, name, model=args.model, content=args.content, progress=progress, **options
+            painting,
+            name,
+            model=args.model,
+            alone=args.alone,
+            content=args.content,
+            progress=progress,
+            **options,
         )
     exported = export.export(
         learned.generator,
@@ -99,6 +112,7 @@ def run(args) -> int:
                 "painting": Path(args.painting).name,
                 "from": str(args.model),
                 "nearest": learned.nearest,
+                "alone": args.alone,
                 **options,
                 "losses": learned.losses,
             },
