@@ -31,6 +31,12 @@ def test_a_camera_without_a_picture_is_named_and_let_go(fake_camera):
     assert fake_camera.released == 1
 
 
+def test_a_number_that_no_camera_has_is_told():
+    pytest.importorskip("cv2")
+    with pytest.raises(CameraError, match="camera 99999999999: no such number"):
+        camera.capture(99999999999)
+
+
 def test_without_opencv_it_says_how_to_get_it(monkeypatch):
     real = builtins.__import__
 

@@ -265,6 +265,14 @@ def test_other_and_damaged_files_are_refused(home):
         Stylizer.load("cut.keras")
 
 
+def test_torn_weights_of_a_saved_model_are_told(exported, tmp_path):
+    copy = shutil.copytree(exported.saved_model, tmp_path / "torn")
+    weights = copy / "variables" / "variables.data-00000-of-00001"
+    weights.write_bytes(weights.read_bytes()[:100])
+    with pytest.raises(ValueError, match="torn: not a SavedModel that can be loaded"):
+        Stylizer.load(copy)
+
+
 def test_saved_model_of_others_is_refused(tmp_path):
     tf.saved_model.save(tf.Module(), str(tmp_path))
     with pytest.raises(ValueError, match="no signature 'float'"):

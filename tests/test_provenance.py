@@ -1,6 +1,7 @@
 """What made a picture: noted in every format, told again, signed, and a change of it seen."""
 
 import datetime
+import io
 import json
 
 import numpy as np
@@ -49,7 +50,7 @@ def test_other_programs_find_it_in_exif_and_xmp(tmp_path, photo, suffix):
         assert b"trainedAlgorithmicMedia" in packet and b"b<&" not in packet
 
 
-@pytest.mark.parametrize("text", ["{", "[1]", '"x"', ""])
+@pytest.mark.parametrize("text", ["{", "[1]", '"x"', "", "[" * 100_000])
 def test_notes_of_others_are_no_provenance(tmp_path, photo, text):
     images.write(tmp_path / "a.png", photo, text={"tfstyle:made": text}, xmp="DigitalSourceType")
     assert provenance.found(tmp_path / "a.png") == {"made": None, "source_type": None}
@@ -138,6 +139,29 @@ def test_an_unsigned_picture_has_no_manifest(tmp_path, photo, credentials):
     assert provenance.verified(written(tmp_path / "a.png", photo)) is None
     Image.new("RGB", (4, 4)).save(tmp_path / "a.bmp")
     assert provenance.verified(tmp_path / "a.bmp") is None
+
+
+def test_a_signed_note_of_others_is_no_provenance(tmp_path, photo, credentials, capsys):
+    import c2pa
+
+    chain, key = (path.read_bytes() for path in credentials)
+    action = {"action": "c2pa.created", "digitalSourceType": provenance.SOURCE_TYPE}
+    assertions = [
+        {"label": "c2pa.actions", "data": {"actions": [action]}},
+        {"label": "org.tfstyle.made", "data": ["not what tfstyle notes"]},
+    ]
+
+    def sign(data, format):
+        info = c2pa.C2paSignerInfo(c2pa.C2paSigningAlg.ES256, chain, key, None)
+        result = io.BytesIO()
+        with c2pa.Signer.from_info(info) as by, c2pa.Builder({"assertions": assertions}) as builder:
+            builder.sign(by, "image/png", io.BytesIO(data), result)
+        return result.getvalue()
+
+    images.write(tmp_path / "a.png", photo, finish=sign)
+    assert provenance.verified(tmp_path / "a.png")["made"] is None
+    assert cli.main(["verify", str(tmp_path / "a.png")]) == 1
+    assert "nothing about what made it" in capsys.readouterr().out
 
 
 def test_wrong_credentials_are_told(tmp_path, credentials):

@@ -28,7 +28,10 @@ def capture(index: int = 0) -> np.ndarray:
         raise CameraError(
             "a camera needs OpenCV, which is not installed: pip install opencv-python-headless"
         ) from None
-    camera = cv2.VideoCapture(index)
+    try:
+        camera = cv2.VideoCapture(index)
+    except cv2.error:  # of a number that is no 32-bit integer
+        raise CameraError(f"camera {index}: no such number. Give 0 for the first") from None
     try:
         if not camera.isOpened():
             raise CameraError(

@@ -542,7 +542,10 @@ def _style_names(card: dict, run) -> list[str]:
 def _saved_model_run(path: Path):
     import tensorflow as tf
 
-    loaded = tf.saved_model.load(str(path))
+    try:
+        loaded = tf.saved_model.load(str(path))
+    except Exception as error:  # IndexError, of torn weights; there is no one class here either.
+        raise ValueError(f"{path}: not a SavedModel that can be loaded ({error})") from error
     if "float" not in loaded.signatures:
         raise ValueError(
             f"{path}: no signature 'float' among {sorted(loaded.signatures)}. Give a SavedModel "

@@ -19,6 +19,8 @@ from tfstyle import images
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 _KEYWORD = "tfstyle:made"
 _TYPES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
+# How files of these types begin.
+_MAGIC = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"RIFF": "image/webp"}
 _XMP = """\
 <?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/">
@@ -74,7 +76,7 @@ def found(path: str | os.PathLike) -> dict[str, object]:
     """
     try:
         made = json.loads(images.read_text(path).get(_KEYWORD, "null"))
-    except ValueError:
+    except (ValueError, RecursionError):
         made = None
     packet = images.read_xmp(path) or ""
     _, _, rest = packet.partition("DigitalSourceType")
@@ -159,14 +161,15 @@ def verified(path: str | os.PathLike) -> dict[str, object] | None:
 
     Returns:
         "state": "Valid" (unchanged since it was signed), "Trusted" (and the signer is on a list of
-        trust), or "Invalid"; "signer"; "made", as it was signed; "source_type"; "problems".
+        trust), or "Invalid"; "signer"; "made", as tfstyle signed it, else None; "source_type";
+        "problems".
 
     Raises:
         SigningError: without the extra [c2pa], or for a manifest that cannot be read.
     """
     c2pa = _c2pa()
     data = images.read_bytes(path)
-    kind = next((t for m, t in _SIGNATURES.items() if data.startswith(m)), None)
+    kind = next((t for m, t in _MAGIC.items() if data.startswith(m)), None)
     if kind is None:
         return None
     try:
@@ -181,18 +184,16 @@ def verified(path: str | os.PathLike) -> dict[str, object] | None:
     actions = assertions.get("c2pa.actions.v2", assertions.get("c2pa.actions", {}))
     types = [action.get("digitalSourceType") for action in actions.get("actions", [])]
     signature = manifest.get("signature_info", {})
+    made = assertions.get("org.tfstyle.made")
     return {
         "state": store.get("validation_state", "Invalid"),
         "signer": " / ".join(
             signature[name] for name in ("issuer", "common_name") if name in signature
         ),
-        "made": assertions.get("org.tfstyle.made"),
+        "made": made if isinstance(made, dict) else None,  # anyone may sign anything
         "source_type": next(filter(None, types), None),
         "problems": [each["code"] for each in store.get("validation_status", [])],
     }
-
-
-_SIGNATURES = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"RIFF": "image/webp"}
 
 
 def can_verify() -> bool:
