@@ -227,6 +227,14 @@ def test_a_picture_is_explained_the_same_again(desk, shortened, capsys):
     assert (desk / "new/why.json").read_bytes() == first
 
 
+def test_a_page_that_cannot_be_written_is_told_before_the_work(desk, monkeypatch, capsys):
+    (desk / "taken").write_text("")
+    monkeypatch.setattr(loss_maps, "explain", lambda *_, **__: pytest.fail("the work was begun"))
+    flags = ["--content", "photo.png", "--style", "painting.png", "--size", "64"]
+    assert cli.main(["explain", "painted.png", *flags, "-o", "taken/why.html"]) == 2
+    assert "taken: File exists" in capsys.readouterr().err
+
+
 def test_strict_fails_where_a_verdict_does(desk, shortened, monkeypatch):
     own = loss_maps.content_map
     monkeypatch.setattr(loss_maps, "content_map", lambda *of: 1.01 * own(*of))

@@ -65,6 +65,13 @@ def test_faults_of_the_warm_up_do_not_count():
     assert broken(health.explain(lines)) and not broken(health.explain(lines, after=99))
 
 
+def test_a_training_that_was_not_looked_at_has_a_report_that_says_so(tmp_path, capsys):
+    found = health.write_report(tmp_path, name="short")
+    assert found.verdict == "NOT TESTED" and "no step" in found.summary
+    assert "no step" in (tmp_path / "health.html").read_text()
+    assert "no step" in capsys.readouterr().out
+
+
 def test_what_was_not_noted_is_not_tested():
     lines = [{"step": step, "diversity": 0.5} for step in (10, 20)]
     found = health.explain(lines)

@@ -795,6 +795,16 @@ def test_start_from_takes_another_runs_generator_and_refuses_other_shapes(tmp_pa
         training.start_from(twin, "nowhere")
 
 
+def test_a_file_that_cannot_be_written_leaves_nothing_behind(tmp_path):
+    def half(path):
+        path.write_text("half of it")
+        raise OSError("no space left")
+
+    with pytest.raises(OSError, match="no space left"):
+        training.write_whole(tmp_path / "options.json", half)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_card_names_files_but_not_where_they_lie():
     settings = {"style": "/home/me/a.jpg", "content": "photos,/data/b", "name": "x", "width": 4}
     settings |= {"licence": "CC0-1.0", "photos": ""}

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tfstyle.cli import parsing
+from tfstyle.cli import jobs, parsing
 
 
 def add(commands):
@@ -100,6 +100,7 @@ def run(args) -> int:
         budget=args.budget,
         seed=args.seed,
     )
+    jobs.make_folder_of(Path(args.output))
     found = []
     # Costs are seconds on two cores, so that the time left is about right from the start.
     with tqdm.tqdm(
@@ -121,7 +122,6 @@ def run(args) -> int:
             bar.update(job.cost - done)
             if result is not None:
                 found.append(result)
-    Path(args.output).parent.mkdir(parents=True, exist_ok=True)
     files = report.write(
         args.output,
         found,

@@ -134,6 +134,18 @@ def _refuse_clashes(jobs):
         taken[place] = source
 
 
+def make_folder_of(path: Path):
+    """Makes the folder that a file is to be written into, before the work that takes long.
+
+    Raises:
+        OSError: where it cannot be made.
+        ValueError: where it may not be written into.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not os.access(path.parent, os.W_OK):
+        raise ValueError(f"{path}: no permission to write into {path.parent}.")
+
+
 def work(jobs: list, errors: list, paint: Callable, *, max_size: int | None, tell: bool) -> list:
     """Paints one photo after the other; what goes wrong with one does not stop the others.
 

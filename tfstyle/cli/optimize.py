@@ -11,7 +11,7 @@ import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
-from tfstyle.cli import library, messages, notes, parsing, recipe
+from tfstyle.cli import jobs, library, messages, notes, parsing, recipe
 
 
 def add(commands):
@@ -126,9 +126,7 @@ def run(args) -> int:
         arguments["init"] = images.read(options["init"])
     icc = images.read_icc(content)
     for path in (output, clip) if clip else (output,):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not os.access(path.parent, os.W_OK):
-            raise ValueError(f"{path}: no permission to write into {path.parent}.")
+        jobs.make_folder_of(path)
     settings = {"content": content, "styles": styles, "options": options, "sha256": digests}
     noted = notes.noted(
         args, {"method": "optimisation of one picture", "backbone": options["backbone"]}

@@ -332,8 +332,12 @@ def explain(
         name="health",
         question="Is the training healthy?",
         summary=" ".join(findings)
-        or f"Of {tested} faults that were looked for in {len(lines)} looks at it, the training "
-        "has none.",
+        or (
+            f"Of {tested} faults that were looked for in {len(lines)} looks at it, the training "
+            "has none."
+            if lines
+            else "Nobody knows: no step of the training was looked at."
+        ),
         figures=figures,
         arrays=arrays | {"step": np.array([line["step"] for line in lines])},
         units=_UNITS,
@@ -367,10 +371,14 @@ def looks(options: training.Options) -> int:
 
 
 def write_report(folder: Path, *, name: str, after: int = 0) -> Explanation:
-    """Explains the timeline in a run's folder, writes health.html beside it, and prints where."""
+    """Explains the timeline in a run's folder, writes health.html beside it, and prints where.
+
+    There is no timeline where the run was complete already, or too short for a look.
+    """
     from tfstyle.explain import report
 
-    found = explain(read(Path(folder) / "health.jsonl"), after=after)
+    file = Path(folder) / "health.jsonl"
+    found = explain(read(file) if file.exists() else [], after=after)
     path, *_ = report.write(
         Path(folder) / "health.html", [found], title=f"The training of {name}", pictures={}
     )
