@@ -52,7 +52,7 @@ def train(
     *,
     losses: Literal["pixels", "mixed", "gatys"] = "pixels",
     content: str = "",
-    style: str = "swirls",
+    style: str = "",
     name: str = "clahe",
     licence: str = "",
     photos: str = "",
@@ -76,7 +76,7 @@ def train(
         content: folder of photos (several: separate by commas), or tfds:NAME:SPLIT; the bundled
             photos where empty.
         style: of the presets: image file, or the name of a style that tfstyle draws (swirls,
-            mosaic, woodcut).
+            mosaic, woodcut); swirls where empty.
         name: of the run and the exported model.
         licence: of the model, for its card.
         photos: what the photos are and where they are from, for the model card.
@@ -97,12 +97,15 @@ def train(
     settings = {key: value for key, value in locals().items() if key not in ("options", "explain")}
     if explain:
         health.require()
+    preset = PRESETS.get(losses)
+    if style and not preset:
+        raise ValueError(f"style {style}: CLAHE has none. Give --losses=mixed or gatys with it")
     strategy = training.prepare(options)
 
     # Data
     export.check_name(name)
     held_out = data.list_files(evaluate_on or samples.photo_paths()[-2:])
-    preset = PRESETS.get(losses)
+    style = style or samples.STYLES[0]
     if preset:
         painting = samples.style(style, style_size) if style in samples.STYLES else None
         painting = images.fit(images.read(style) if painting is None else painting, style_size)

@@ -327,6 +327,11 @@ def test_a_resumed_run_ends_as_one_that_was_not_stopped(folder, monkeypatch):
         np.testing.assert_array_equal(value, resumed[key], err_msg=key)
 
 
+def test_a_style_that_would_not_be_learnt_is_refused():
+    with pytest.raises(ValueError, match="style painting.jpg: CLAHE has none"):
+        pipeline.train(style="painting.jpg")
+
+
 @pytest.mark.parametrize("loss", ["pixels", "mixed"])
 def test_the_pipeline_trains_exports_and_shows(folder, loss):
     command = [

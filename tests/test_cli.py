@@ -122,6 +122,7 @@ def test_version(capsys):
         (["stylize", "a.jpg", "--max_size", "0"], "0: give a whole number of at least 1"),
         (["stylize", "a.jpg", "--quality", "x"], "x: give a whole number from 1 to 100"),
         (["stylize", "a.jpg", "--threads", "1.5"], "1.5: give a whole number of at least 1"),
+        (["stylize", "a.jpg", "--style", "a:1,b,a:2"], "a:1,b,a:2: a twice"),
         (["stylize", "a.jpg", "--preserve"], "unrecognized arguments: --preserve"),
         (["evaluate", "a.jpg", "--content", "b.jpg"], "--style"),
     ],

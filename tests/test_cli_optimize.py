@@ -387,6 +387,8 @@ def test_what_cannot_be_meant_is_refused_before_any_work(desk, painter, argument
         (["--content_layers", "a,a:2"], "a twice"),
         (["--style_layers", "a:x"], "x: give a number of at least 0"),
         (["--bits", "12"], "12: give 8, 16"),
+        (["--video_fps", "10"], "--video_fps: there is no video"),
+        (["--learning_rate", "0.1"], "--learning_rate: lbfgs has none"),
         (["--video_fps", "0"], "0: give a number from 0.01 to 1000"),
         (["--nope"], "unrecognized arguments: --nope"),
     ],

@@ -1060,6 +1060,9 @@ def test_serve_says_what_is_missing(folders, tmp_path, monkeypatch, capsys):
     assert "--dev" in capsys.readouterr().err
     assert cli.main(["serve", str(folders["tiny"]), "--with", "docker"]) == 2
     assert "docker: not on PATH" in capsys.readouterr().err
+    for flags in (["--web", "--dev"], ["--dev", "--write_only"], ["--dev", "--with", "docker"]):
+        assert cli.main(["serve", str(folders["tiny"]), *flags]) == 2
+        assert "each starts another server" in capsys.readouterr().err
     assert cli.main(["serve", "none"]) == 2
     assert "none: no SavedModel" in capsys.readouterr().err
     assert cli.main(["serve", str(folders["tiny"]), "--rest_port", "0"]) == 2

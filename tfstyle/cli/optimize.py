@@ -98,7 +98,6 @@ Ctrl-C writes the picture so far (exit code 130); a second one ends at once and 
         "--video_fps",
         metavar="N",
         type=parsing.number(float, 0.01, 1000),
-        default=fps,
         help=f"frames a second (default {fps})",
     )
     notes.add_sign(group)
@@ -145,6 +144,7 @@ def run(args) -> int:
             **noted,
         )
 
+    fps = args.video_fps or library.default("video.Writer.__init__", "fps")
     with contextlib.ExitStack() as stack:
         watch = _Watch()
         if args.save_every:
@@ -152,10 +152,10 @@ def run(args) -> int:
         if clip:
             from tfstyle import video
 
-            writer = stack.enter_context(video.Writer(clip, fps=args.video_fps))
+            writer = stack.enter_context(video.Writer(clip, fps=fps))
             size = photo.shape[:2]
             final = images.scaled_size(size, options["size"] or max(size))
-            watch.others.append(_frames(writer, args.video_fps, final))
+            watch.others.append(_frames(writer, fps, final))
         from tfstyle import gatys
 
         try:
@@ -203,6 +203,8 @@ def _outputs(args, options: dict, inputs: list[str]) -> tuple[Path, Path | None]
         )
     if options["bits"] == 16 and output.suffix.lower() != ".png":
         raise ValueError(f"-o {output}: 16 bits go into .png only. Give that, or --bits 8.")
+    if args.video_fps and not clip:
+        raise ValueError("--video_fps: there is no video. Give --video FILE, or leave it out.")
     taken = {Path(name).resolve() for name in [*inputs, *([args.again] if args.again else [])]}
     snapshot = re.compile(rf"{re.escape(output.stem)}\.\d+-\d+{re.escape(output.suffix)}")
     for path in taken if args.save_every else ():

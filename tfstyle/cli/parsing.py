@@ -104,6 +104,8 @@ def blend(text: str) -> dict[str, float]:
     for part in text.split(","):
         name, _, weight = part.rpartition(":") if ":" in part else (part, "", "1")
         name = name.strip()
+        if name in weights:
+            raise argparse.ArgumentTypeError(f"{text}: {name} twice; give NAME[:WEIGHT],...")
         try:
             weights[name] = float(weight)
         except ValueError:

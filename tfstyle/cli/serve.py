@@ -120,6 +120,7 @@ def run(args) -> int:
     from tfstyle import inference
     from tfstyle.serving import config
 
+    _refuse_what_would_be_ignored(args)
     if args.web:
         web.serve_page(args.models, args.host, args.rest_port, progress=messages.complain)
         return 0
@@ -157,6 +158,15 @@ def run(args) -> int:
     if args.write_only:
         return 0
     os.execvp(command[0], command)
+
+
+def _refuse_what_would_be_ignored(args):
+    own = "--web" if args.web else "--dev"
+    others = {"--dev": args.web and args.dev, "--with": args.server}
+    others |= {"--write_only": args.write_only, "--batching": args.batching}
+    for flag, given in others.items():
+        if given and (args.web or args.dev):
+            raise ValueError(f"{own} and {flag}: each starts another server. Leave one of them out")
 
 
 def _serve_dev(args, models: dict[str, Path]) -> int:
