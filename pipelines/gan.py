@@ -217,15 +217,6 @@ def train(
         )
 
     # Losses
-    weights = {
-        "content": content_weight,
-        "style": style_weight,
-        "tv": tv_weight,
-        "checkerboard": checkerboard_weight,
-        "adversarial": adversarial_weight,
-        "identity": identity_weight,
-        "color": color_weight,
-    }
     step = steps.GanStep(
         generator=generator,
         discriminator=discriminator,
@@ -236,7 +227,13 @@ def train(
         adversarial=adversarial,
         content_layers=content_layers.split(","),
         style_layers=losses.STYLE_LAYERS,
-        **{f"{key}_weight": weight for key, weight in weights.items()},
+        content_weight=content_weight,
+        style_weight=style_weight,
+        tv_weight=tv_weight,
+        adversarial_weight=adversarial_weight,
+        identity_weight=identity_weight,
+        color_weight=color_weight,
+        checkerboard_weight=checkerboard_weight,
         d_steps=d_steps,
         warmup_steps=warmup_steps,
         pool=pool,
@@ -290,7 +287,7 @@ def train(
         ema=ema,
         sample=lambda: training.sample_grid(result, shown),
         callback=monitor,
-        weights={key: weight for key, weight in weights.items() if weight},
+        weights=step.weights,
         validate=lambda: judge(stylizer),
     )
     if not training.is_chief(strategy):

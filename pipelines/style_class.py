@@ -291,7 +291,7 @@ def train(
         ema=ema,
         callback=monitor,
         sample=lambda: training.sample_grid(lambda batch: result([batch, shown_in]), shown),
-        weights={"content": content_weight, "style": style_weight, "class": class_weight},
+        weights=step.weights,
         validate=validate,
     )
     if not training.is_chief(strategy):

@@ -492,16 +492,29 @@ def _image_in(found: records.Records, number: int) -> bytes:
     return found.read(number)[1]
 
 
-def _find_in_tfds(source: str) -> list[_Item]:
+def _tfds_builder(source: str, name: str):
     # Imported here: it takes a moment, and few need it.
+    import tensorflow_datasets as tfds
+
+    try:
+        return tfds.builder(name)
+    except tfds.core.DatasetNotFoundError:
+        raise DataError(f"{source}: TFDS has no dataset {name!r}.") from None
+
+
+def _not_prepared(source: str, builder) -> DataError:
+    # tfds.load would go and fetch it, which without a network never ends.
+    return DataError(
+        f"{source}: not prepared in {builder.data_path}. Prepare it once: tfds build {builder.name}"
+    )
+
+
+def _find_in_tfds(source: str) -> list[_Item]:
     import tensorflow_datasets as tfds
 
     name, _, split = source.removeprefix("tfds:").partition(":")
     split = split or "train"
-    try:
-        builder = tfds.builder(name)
-    except tfds.core.DatasetNotFoundError:
-        raise DataError(f"{source}: TFDS has no dataset {name!r}.") from None
+    builder = _tfds_builder(source, name)
     features = builder.info.features
     keys = sorted(k for k, feature in features.items() if isinstance(feature, tfds.features.Image))
     if not keys:
@@ -513,10 +526,7 @@ def _find_in_tfds(source: str) -> list[_Item]:
             split=split, decoders=wanted, read_config=tfds.ReadConfig(try_autocache=False)
         )
     except AssertionError:
-        # tfds.load would go and fetch it, which without a network never ends.
-        raise DataError(
-            f"{source}: not prepared in {builder.data_path}. Prepare it once: tfds build {name}"
-        ) from None
+        raise _not_prepared(source, builder) from None
     except ValueError as error:
         raise DataError(
             f"{source}: no split {split!r}. There are {', '.join(builder.info.splits)}."
@@ -627,11 +637,7 @@ def _digits_in_tfds(source: str) -> list[np.ndarray]:
     """Train pictures and labels, test pictures and labels of a TFDS dataset."""
     import tensorflow_datasets as tfds
 
-    name = source.removeprefix("tfds:")
-    try:
-        builder = tfds.builder(name)
-    except tfds.core.DatasetNotFoundError:
-        raise DataError(f"{source}: TFDS has no dataset {name!r}.") from None
+    builder = _tfds_builder(source, source.removeprefix("tfds:"))
     keys = builder.info.supervised_keys
     shape = builder.info.features[keys[0]].shape if keys else None
     if shape != (28, 28, 1):
@@ -648,10 +654,9 @@ def _digits_in_tfds(source: str) -> list[np.ndarray]:
             parts = zip(*split.batch(1000).as_numpy_iterator(), strict=True)
             arrays += [np.concatenate(part) for part in parts]
     except AssertionError:
-        # tfds.load would go and fetch it, which without a network never ends.
         raise DataError(
-            f"{source}: not prepared in {builder.data_path}. Prepare it once: tfds build {name}; "
-            f"or, without a network, give a folder with {', '.join(_MNIST_FILES)} instead."
+            f"{_not_prepared(source, builder)}; or, without a network, give a folder with "
+            f"{', '.join(_MNIST_FILES)} instead."
         ) from None
     except ValueError as error:
         raise DataError(f"{source}: no splits train and test ({error}).") from error

@@ -29,9 +29,7 @@ def read(args) -> tuple[str, list[dict], dict, dict[str, str]]:
     for layer in (old["options"], presets().get(args.preset, {}), given):
         options = _overlaid(options, layer)
     if "learning_rate" in given and options["optimizer"] == "lbfgs":
-        raise ValueError(
-            "--learning_rate: lbfgs has none. Give --optimizer adam or adagrad."
-        )
+        raise ValueError("--learning_rate: lbfgs has none. Give --optimizer adam or adagrad.")
     content = args.content or old["content"]
     styles = [parse_style(text) for text in args.style or ()] or old["styles"]
     if not content or not styles:

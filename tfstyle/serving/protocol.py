@@ -138,22 +138,23 @@ def write_reply(outputs: Mapping[str, np.ndarray], *, rows: bool) -> bytes:
     values = {name: _values(name, array) for name, array in outputs.items()}
     if not rows:
         told = values if len(values) > 1 else next(iter(values.values()))
-        return _json({"outputs": told})
+        return to_json({"outputs": told})
     if len(values) == 1:
-        return _json({"predictions": next(iter(values.values()))})
+        return to_json({"predictions": next(iter(values.values()))})
     count = {len(value) for value in values.values()}
     if len(count) != 1:
         raise invalid("outputs of different batch sizes have no row form: ask in column form")
     lines = zip(*values.values(), strict=True)
-    return _json({"predictions": [dict(zip(values, line, strict=True)) for line in lines]})
+    return to_json({"predictions": [dict(zip(values, line, strict=True)) for line in lines]})
 
 
 def write_error(message: str) -> bytes:
     """{"error": message} as TensorFlow Serving writes it."""
-    return _json({"error": message})
+    return to_json({"error": message})
 
 
-def _json(value) -> bytes:
+def to_json(value) -> bytes:
+    """The body of a reply."""
     return json.dumps(value).encode()
 
 
@@ -237,18 +238,12 @@ def _array(name: str, value, spec: Tensor) -> np.ndarray:
         return array.astype(spec.dtype) if array.dtype.kind == "f" else _refuse(name, value, spec)
     if array.dtype.kind not in ("iu" if spec.dtype.kind in "iu" else "iuf"):
         _refuse(name, value, spec)
-    if spec.dtype.kind in "iu":
-        bounds = np.iinfo(spec.dtype)
-    else:
-        bounds = np.finfo(spec.dtype)
-        finite = array[np.isfinite(array)]
-        if not finite.size:
-            return array.astype(spec.dtype)
+    bounds = (np.iinfo if spec.dtype.kind in "iu" else np.finfo)(spec.dtype)
+    finite = array[np.isfinite(array)]
+    if finite.size:
         low, high = finite.min(), finite.max()
-    if spec.dtype.kind in "iu":
-        low, high = array.min(), array.max()
-    if low < bounds.min or high > bounds.max:
-        raise invalid(f"input {name}: values from {low} to {high} do not fit {spec.dtype}")
+        if low < bounds.min or high > bounds.max:
+            raise invalid(f"input {name}: values from {low} to {high} do not fit {spec.dtype}")
     return array.astype(spec.dtype)
 
 

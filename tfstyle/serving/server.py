@@ -399,7 +399,9 @@ class DevServer:
                 preserving_proto_field_name=True,
                 always_print_fields_with_no_presence=True,
             )
-            return protocol._json({"model_spec": spec, "metadata": {"signature_def": definitions}})
+            return protocol.to_json(
+                {"model_spec": spec, "metadata": {"signature_def": definitions}}
+            )
         finally:
             version.release()
 
