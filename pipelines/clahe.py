@@ -39,6 +39,7 @@ from tfstyle import (
     images,
     inference,
     metrics,
+    paintings,
     samples,
     steps,
     training,
@@ -106,9 +107,7 @@ def train(
     export.check_name(name)
     held_out = data.list_files(evaluate_on or samples.photo_paths()[-2:])
     style = style or samples.STYLES[0]
-    if preset:
-        painting = samples.style(style, style_size) if style in samples.STYLES else None
-        painting = images.fit(images.read(style) if painting is None else painting, style_size)
+    painting = paintings.read(style, style_size) if preset else None
 
     def batches(skip):
         dataset, report = data.image_batches(

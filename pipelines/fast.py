@@ -22,6 +22,7 @@ from tfstyle import (
     inference,
     losses,
     metrics,
+    paintings,
     samples,
     steps,
     training,
@@ -100,8 +101,7 @@ def train(
     strategy = training.prepare(options)
 
     # Data
-    painting = samples.style(style, style_size) if style in samples.STYLES else images.read(style)
-    painting = images.fit(painting, style_size)
+    painting = paintings.read(style, style_size)
     name = name or pathlib.Path(style).stem
     export.check_name(name)
     held_out = data.list_files(evaluate_on)

@@ -5,7 +5,7 @@
     python -m pipelines.fusion --style=paintings/ --content=photos/ --steps=8000 --name=mine
 
 Dumoulin et al. 2017, "A Learned Representation For Artistic Style"
-(https://arxiv.org/abs/1610.07629): the styles share all convolutions, 343 395 weights, and each has
+(https://arxiv.org/abs/1610.07629): the styles share all convolutions, 330 163 weights, and each has
 a scale and an offset of its own for every normalised channel, 1344 numbers. A blend of these is a
 blend of the styles. Each image of a batch is taught one style; no blend is taught.
 
@@ -40,6 +40,7 @@ from tfstyle import (
 )
 from tfstyle.explain import health
 from tfstyle.networks import generators
+from tfstyle.paintings import read as read_painting
 
 
 def train(
@@ -119,8 +120,7 @@ def train(
         for path in [pathlib.Path(part.strip())] if drawn else data.list_files(part):
             if path.stem in paintings:
                 raise ValueError(f"style {path}: another is called {path.stem} too; rename one")
-            painting = samples.style(path.name, style_size) if drawn else images.read(path)
-            paintings[path.stem] = images.fit(painting, style_size)
+            paintings[path.stem] = read_painting(str(path), style_size)
     names = list(paintings)
     held_out = data.list_files(evaluate_on)
     shard = training.shard(strategy)

@@ -15,7 +15,7 @@ import tensorflow as tf
 from tfstyle import images, losses, samples, steps, training
 from tfstyle.inference import Stylizer
 from tfstyle.networks import discriminators, generators
-from tfstyle.paintings import find, keep_out
+from tfstyle.paintings import find, keep_out, read
 
 ROOT = Path(__file__).parent.parent
 WEIGHTS = {"content_weight": 1.0, "style_weight": 0.5, "class_weight": 0.3}
@@ -408,6 +408,13 @@ def test_of_a_single_painting_the_end_of_the_longer_side_is_kept_out(tmp_path, r
     for low, high in zip(split.scale, (1.0, 1.6), strict=True):
         np.testing.assert_allclose(40 / low, 18 / high)
     assert "30% of the longer side of each of 1" in split.told
+
+
+def test_a_painting_is_a_file_no_larger_than_asked_for_or_drawn_at_that_size(tmp_path):
+    images.write(tmp_path / "a.png", samples.style("mosaic", 64)[:32])
+    assert read(str(tmp_path / "a.png"), 48).shape == (24, 48, 3)
+    assert read(str(tmp_path / "a.png"), 100).shape == (32, 64, 3)
+    np.testing.assert_array_equal(read("mosaic", 48), samples.style("mosaic", 48))
 
 
 def test_styles_are_folders_images_or_drawn(tmp_path):

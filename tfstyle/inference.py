@@ -185,8 +185,7 @@ class Stylizer:
             TooLargeError: when the memory that is free is not enough.
         """
         image = _checked(image)
-        if not 0 <= strength <= 1:
-            raise ValueError(f"strength {strength}: give 0 (the photo) to 1 (fully stylized)")
+        check_strength(strength)
         weights = self.style_weights(style)
         if strength == 0:
             return image.copy()
@@ -204,12 +203,7 @@ class Stylizer:
                 stylized = images.resize(stylized[:height, :width], image.shape[:2])
             if self._keeps_memory:
                 self._kept = image.shape[0] * image.shape[1] * self._bytes_per_pixel
-        if preserve_color:
-            stylized = color.keep_color(stylized, image)
-        if strength < 1:
-            blend = image * np.float32(1 - strength) + stylized * np.float32(strength)
-            stylized = np.clip(blend, 0, 1)  # of rounding
-        return stylized
+        return finished(stylized, image, strength=strength, preserve_color=preserve_color)
 
     def style_weights(self, style=None) -> np.ndarray | None:
         """What a `style` of a call stands for: float32 [1, styles] with sum 1; None for one style.
@@ -217,29 +211,8 @@ class Stylizer:
         Raises:
             ValueError: for a style that the model does not have.
         """
-        if not self.styles:
-            if style is not None:
-                raise ValueError(f"style {style!r}: the model has one style alone; give none")
-            return None
-        if style is None:
-            style = 0
-        weights = np.zeros((1, len(self.styles)))
-        for key, weight in (style if isinstance(style, Mapping) else {style: 1.0}).items():
-            index = self.styles.index(key) if key in self.styles else key
-            if isinstance(index, str) and index.isdecimal():
-                index = int(index)
-            if not isinstance(index, int | np.integer) or not 0 <= index < len(self.styles):
-                raise ValueError(
-                    f"style {key!r}: the model has no such style. Give one of "
-                    f"{', '.join(self.styles)}, or 0 to {len(self.styles) - 1}"
-                )
-            if not 0 <= weight < math.inf:
-                raise ValueError(f"style {key!r} with weight {weight}: give a number from 0")
-            weights[0, index] += weight
-        if not weights.any():
-            raise ValueError(f"styles {dict(style)}: give at least one of them a weight above 0")
-        weights /= weights.max()  # the sum of what is given may overflow
-        return (weights / weights.sum()).astype(np.float32)
+        weights = style_weights(style, self.styles)
+        return None if weights is None else np.array([weights], np.float32)
 
     @property
     def _can_tile(self) -> bool:
@@ -297,6 +270,72 @@ class Stylizer:
             f"{free / 1e9:.1f} GB are free. Make the image at most {fits[1]}x{fits[0]}",
             fits,
         )
+
+
+def style_weights(
+    style: str | int | Mapping[str | int, float] | None, names: Sequence[str]
+) -> list[float] | None:
+    """What the `style` of a call stands for: a weight for each name, with sum 1.
+
+    Args:
+        style: see `Stylizer.__call__`.
+        names: of the model's styles, in order; none for a model of one style.
+
+    Returns:
+        None for a model of one style.
+
+    Raises:
+        ValueError: for a style that the model does not have.
+    """
+    if not names:
+        if style is not None:
+            raise ValueError(f"style {style!r}: the model has one style alone; give none")
+        return None
+    chosen = style if isinstance(style, Mapping) else {0 if style is None else style: 1.0}
+    weights = [0.0] * len(names)
+    for key, weight in chosen.items():
+        index = names.index(key) if key in names else key
+        if isinstance(index, str) and index.isdecimal():
+            index = int(index)
+        if not isinstance(index, int | np.integer) or not 0 <= index < len(names):
+            raise ValueError(
+                f"style {key!r}: the model has no such style. Give one of {', '.join(names)}, or "
+                f"0 to {len(names) - 1}"
+            )
+        if not 0 <= weight < math.inf:
+            raise ValueError(f"style {key!r} with weight {weight}: give a number from 0")
+        weights[index] += weight
+    if not any(weights):
+        raise ValueError(f"styles {dict(chosen)}: give at least one of them a weight above 0")
+    largest = max(weights)  # the sum of what is given may overflow
+    weights = [weight / largest for weight in weights]
+    return [weight / sum(weights) for weight in weights]
+
+
+def check_strength(strength: float) -> None:
+    """Raises ValueError for a strength outside [0, 1]."""
+    if not 0 <= strength <= 1:
+        raise ValueError(f"strength {strength}: give 0 (the photo) to 1 (fully stylized)")
+
+
+def finished(
+    stylized: np.ndarray, image: np.ndarray, *, strength: float, preserve_color: bool
+) -> np.ndarray:
+    """What is handed out, of what a network made of an image.
+
+    Args:
+        stylized, image: float32 RGB [H, W, 3] in [0, 1].
+        strength, preserve_color: see `Stylizer.__call__`.
+
+    Returns:
+        float32 RGB [H, W, 3] in [0, 1].
+    """
+    if preserve_color:
+        stylized = color.keep_color(stylized, image)
+    if strength < 1:
+        blend = image * np.float32(1 - strength) + stylized * np.float32(strength)
+        stylized = np.clip(blend, 0, 1)  # of rounding
+    return stylized
 
 
 def shipped_models() -> list[dict]:

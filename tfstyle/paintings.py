@@ -1,4 +1,4 @@
-"""Paintings by style: found in folders, and split into those to train on and those kept out."""
+"""Paintings by style: read, found in folders, split into those to train on and those kept out."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +19,21 @@ class Split(NamedTuple):
     kept_out: list[Path]
     scale: tuple[float, float]  # of training crops, so that both show strokes of one size
     told: str  # what was kept out
+
+
+def read(style: str, size: int) -> np.ndarray:
+    """The picture of a style: float32 RGB [H, W, 3] in [0, 1].
+
+    Args:
+        style: an image file, or the name of a style that tfstyle draws (`samples.STYLES`).
+        size: longest side in pixels, at most; drawn styles are drawn at it.
+
+    Raises:
+        ImageError: for a file that cannot be read.
+    """
+    if style in samples.STYLES:
+        return samples.style(style, size)
+    return images.fit(images.read(style), size)
 
 
 def find(style: str, folder: Path) -> dict[str, list[Path]]:

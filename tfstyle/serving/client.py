@@ -8,14 +8,13 @@ REST needs no TensorFlow. gRPC imports it, for the definitions of its messages.
 
 import base64
 import json
-import math
 from collections.abc import Mapping, Sequence
 from urllib.parse import quote, urlsplit
 
 import numpy as np
 import requests
 
-from tfstyle import color, images
+from tfstyle import images, inference
 
 TIMEOUT = 60.0
 # Codes after which the same request may well be answered.
@@ -122,8 +121,7 @@ class Client:
             ClientError: where the server refuses, or gives no picture of that size.
             ValueError: for a strength or style that cannot be.
         """
-        if not 0 <= strength <= 1:
-            raise ValueError(f"strength {strength}: give 0 (the photo) to 1 (fully stylized)")
+        inference.check_strength(strength)
         reply = self.stylize_bytes(images.encode(image), style=style)
         try:
             stylized = images.decode_bytes(reply, name=f"{self._where}: the reply")
@@ -134,12 +132,7 @@ class Client:
                 f"{self._where}: replied with a picture of {stylized.shape[1]}x"
                 f"{stylized.shape[0]} pixels to one of {image.shape[1]}x{image.shape[0]}"
             )
-        if preserve_color:
-            stylized = color.keep_color(stylized, image)
-        if strength < 1:
-            blend = image * np.float32(1 - strength) + stylized * np.float32(strength)
-            stylized = np.clip(blend, 0, 1)
-        return stylized
+        return inference.finished(stylized, image, strength=strength, preserve_color=preserve_color)
 
     def stylize_bytes(self, encoded: bytes, *, style=None) -> bytes:
         """A PNG of the stylized image.
@@ -159,29 +152,7 @@ class Client:
         Raises:
             ValueError: for a style that the model does not have.
         """
-        if not self.style_count:
-            if style is not None:
-                raise ValueError(f"style {style!r}: the model has one style alone; give none")
-            return None
-        weights = [0.0] * self.style_count
-        chosen = style if isinstance(style, Mapping) else {0 if style is None else style: 1.0}
-        for key, weight in chosen.items():
-            index = self._styles.index(key) if key in self._styles else key
-            if isinstance(index, str) and index.isascii() and index.isdecimal():
-                index = int(index)
-            if not isinstance(index, int | np.integer) or not 0 <= index < self.style_count:
-                raise ValueError(
-                    f"style {key!r}: the model has no such style. Give one of "
-                    f"{', '.join(self._styles)}, or 0 to {self.style_count - 1}"
-                )
-            if not 0 <= weight < math.inf:
-                raise ValueError(f"style {key!r} with weight {weight}: give a number from 0")
-            weights[index] += weight
-        if not any(weights):
-            raise ValueError(f"styles {dict(chosen)}: give at least one of them a weight above 0")
-        largest = max(weights)  # the sum of what is given may overflow
-        weights = [weight / largest for weight in weights]
-        return [weight / sum(weights) for weight in weights]
+        return inference.style_weights(style, self._styles)
 
 
 class _Rest:
