@@ -72,18 +72,29 @@ def _content_distance(output_features, content_features):
 def style_distance(output, style, *, extractor) -> float:
     """Mean over block1..5_conv1 of ||G(o) - G(s)||^2 / ||G(s)||^2, G = F'F / (H W).
 
-    Sizes may differ. 0 is the style's own statistics; 1 is that of an image without features.
+    0 is the style's own statistics; 1 is that of an image without features.
+
+    Args:
+        output, style: [H, W, 3] in [0, 1], at least 16 pixels a side; their sizes may differ.
+        extractor: gives `LAYERS`.
+
+    Raises:
+        ValueError: for smaller images.
     """
     return _style_distance(extractor(_batch(output)), _style_grams(extractor(_batch(style))))
 
 
 def content_distance(output, content, *, extractor) -> float:
-    """||F(o) - F(c)||^2 / ||F(c)||^2 at block4_conv2; images of one size.
+    """||F(o) - F(c)||^2 / ||F(c)||^2 at block4_conv2.
 
     0 is the content itself; around 2 nothing of it is left but chance agreement.
 
+    Args:
+        output, content: [H, W, 3] in [0, 1], of one size, at least 16 pixels a side.
+        extractor: gives `LAYERS`.
+
     Raises:
-        ValueError: where the sizes differ.
+        ValueError: where the sizes differ or are smaller.
     """
     output, content = _batch(output), _batch(content)
     if output.shape != content.shape:

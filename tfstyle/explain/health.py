@@ -374,6 +374,11 @@ def write_report(folder: Path, *, name: str, after: int = 0) -> Explanation:
     """Explains the timeline in a run's folder, writes health.html beside it, and prints where.
 
     There is no timeline where the run was complete already, or too short for a look.
+
+    Args:
+        folder: of the run.
+        name: of the run, for the title.
+        after: see `explain`.
     """
     from tfstyle.explain import report
 

@@ -47,6 +47,7 @@ class ServingError(Exception):
 
 
 def invalid(message: str) -> ServingError:
+    """What a client is told of a request that is wrong."""
     return ServingError("INVALID_ARGUMENT", message)
 
 
@@ -134,7 +135,15 @@ def read_request(body: bytes, find: Callable[[str], Signature], *, max_pixels: i
 
 
 def write_reply(outputs: Mapping[str, np.ndarray], *, rows: bool) -> bytes:
-    """The JSON of a reply; outputs whose name ends in _bytes are base64-encoded."""
+    """The JSON of a reply; outputs whose name ends in _bytes are base64-encoded.
+
+    Args:
+        outputs: {name: array [N, ...]}.
+        rows: whether the request came in row form, and is to be answered so.
+
+    Raises:
+        ServingError: in row form, for outputs of different N.
+    """
     values = {name: _values(name, array) for name, array in outputs.items()}
     if not rows:
         told = values if len(values) > 1 else next(iter(values.values()))
