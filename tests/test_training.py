@@ -814,6 +814,10 @@ def test_a_card_names_files_but_not_where_they_lie():
     assert (told["name"], told["width"], told["steps"]) == ("x", 4, 6)
     assert (card["licence"], card["pipeline"]) == ("CC0-1.0", "pipelines.x")
     assert (card["data"], card["losses"]) == ("photos,b", {"total": 1.5})
+    words = {"title": "A/B", "content": "tfds:cycle_gan/monet2photo:trainB,/a/c"}
+    told = training.card("x", settings | words, OPTIONS, {})
+    assert told["data"] == told["options"]["content"] == "tfds:cycle_gan/monet2photo:trainB,c"
+    assert told["options"]["title"] == "A/B"
     for photos, content, found in (("mine", "/a/b", "mine"), ("", "", "the photos bundled with")):
         given = settings | {"photos": photos, "content": content}
         assert training.card("x", given, OPTIONS, {})["data"].startswith(found)

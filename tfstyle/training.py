@@ -305,6 +305,10 @@ def resolved_options(settings: Mapping[str, Any], options: Options) -> dict[str,
     return json.loads(json.dumps({**settings, **dataclasses.asdict(options)}))
 
 
+# Options that are words for a card, and no paths.
+_SAID = ("title", "licence", "photos")
+
+
 def card(
     pipeline: str, settings: Mapping[str, Any], options: Options, losses: Mapping[str, float]
 ) -> dict[str, Any]:
@@ -321,12 +325,14 @@ def card(
         where they lie: cards travel, and say what a model was trained on, not on whose disk.
     """
 
-    def named(value):
-        if not isinstance(value, str) or os.sep not in value:
-            return value
-        return ",".join(pathlib.Path(part).name for part in value.split(","))
+    def named(part):
+        # A dataset's name may have a slash, and lies nowhere.
+        return part if part.startswith("tfds:") else pathlib.Path(part).name
 
-    told = {key: named(value) for key, value in resolved_options(settings, options).items()}
+    told = resolved_options(settings, options)
+    for key, value in told.items():
+        if isinstance(value, str) and os.sep in value and key not in _SAID:
+            told[key] = ",".join(map(named, value.split(",")))
     return {
         "licence": settings["licence"],
         "data": settings["photos"] or told["content"] or "the photos bundled with tfstyle",
