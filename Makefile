@@ -34,7 +34,7 @@ test-slow: $(INSTALLED) ## run the tests marked slow
 lint: $(INSTALLED) ## check the code with ruff
 	@$(VENV)/bin/ruff check .
 
-bench: $(INSTALLED) ## measure: BENCH=speed (shipped model and its peer)|quality (its pictures too)|train_step|input_pipeline|gatys|memory|gallery|serve ARGS='--flag=value ...'
+bench: $(INSTALLED) ## measure: BENCH=speed (shipped model and its peer)|quality (its pictures too)|train_step|input_pipeline|gatys|memory|gallery|health|serve ARGS='--flag=value ...'
 	@test -f benchmarks/$(BENCH).py || { \
 	  echo "make bench: no benchmark '$(BENCH)'; give BENCH= one of:" \
 	    $(notdir $(basename $(wildcard benchmarks/*.py))) >&2; exit 2; }

@@ -35,7 +35,7 @@ from tensorflow_serving.apis import (
 )
 
 from tests import small_models
-from tfstyle import cli, images, inference
+from tfstyle import cli, images, inference, provenance
 from tfstyle.serving import config, models, protocol, scheduling
 from tfstyle.serving.client import Client, ClientError
 from tfstyle.serving.server import DevServer
@@ -1109,6 +1109,7 @@ def test_the_client_command_stylizes_what_the_camera_sees(url, photo, fake_camer
     fake_camera.frame = images.to_uint8(photo)[..., ::-1]
     seen = tmp_path / "seen.png"
     assert cli.main(["client", url, "camera:1", "-o", str(seen), "--model", "tiny"]) == 0
+    assert provenance.found(seen)["made"]["model"] == "tiny"
     assert (fake_camera.index, fake_camera.released) == (1, 1)
     with Client(url, "tiny") as client:
         expected = client(images.from_uint8(images.to_uint8(photo)))

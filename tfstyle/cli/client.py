@@ -1,6 +1,6 @@
 """`tfstyle client`: photos in the style of a model on a server."""
 
-from tfstyle.cli import jobs, library, parsing
+from tfstyle.cli import jobs, library, notes, parsing
 
 
 def add(commands):
@@ -48,6 +48,7 @@ Examples:
         default=timeout,
         help=f"of one request (default {timeout:g})",
     )
+    notes.add_sign(parser)
     parser.set_defaults(function=run)
 
 
@@ -58,6 +59,8 @@ def run(args) -> int:
     from tfstyle import images, inference
     from tfstyle.serving import client
 
+    made = notes.of_model(args, {"name": args.model, "version": args.model_version})
+    noted = notes.noted(args, made)
     names = {card["name"]: card.get("styles", ()) for card in inference.shipped_models()}
     with client.Client(
         args.url, args.model, version=args.model_version, timeout=args.timeout
@@ -72,7 +75,7 @@ def run(args) -> int:
                 preserve_color=args.preserve_color,
                 style=args.style,
             )
-            images.write(target, picture, quality=args.quality)
+            images.write(target, picture, quality=args.quality, **noted)
             return picture
 
         done = jobs.work(planned, errors, paint, max_size=args.max_size, tell=True)

@@ -1,5 +1,7 @@
 """What pictures note of how they were made, and its signature."""
 
+from tfstyle.cli import jobs
+
 
 def add_sign(parser):
     parser.add_argument(
@@ -19,3 +21,14 @@ def noted(args, made: dict) -> dict:
         sign = provenance.signer(*args.sign)
         options["finish"] = lambda data, format: sign(data, format, made)
     return options
+
+
+def of_model(args, card: dict) -> dict:
+    """What is noted of a picture that a model painted: the model and what was asked of it."""
+    made = {"model": card.get("name") or jobs.label(args.model)}
+    made |= {key: card[key] for key in ("version", "licence") if card.get(key)}
+    if args.style:
+        made["style"] = args.style
+    if args.strength != 1:
+        made["strength"] = args.strength
+    return made

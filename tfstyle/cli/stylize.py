@@ -88,7 +88,7 @@ def run(args) -> int:
     if planned:
         stylizer = inference.Stylizer.load(args.model, threads=args.threads, runtime=args.runtime)
         stylizer.style_weights(args.style)  # a wrong one is told once, not of every image
-        noted = notes.noted(args, _made(args, inference.card(args.model)))
+        noted = notes.noted(args, notes.of_model(args, inference.card(args.model)))
 
     def paint(photo, target):
         with _tiles() as progress:
@@ -135,14 +135,3 @@ def _to_stdout(data: bytes):
     while data:  # under PYTHONUNBUFFERED a write may stop half way
         data = data[sys.stdout.buffer.write(data) :]
     sys.stdout.buffer.flush()
-
-
-def _made(args, card: dict) -> dict:
-    """What `stylize` notes in a picture: the model and what was asked of it."""
-    made = {"model": card.get("name") or jobs.label(args.model)}
-    made |= {key: card[key] for key in ("version", "licence") if card.get(key)}
-    if args.style:
-        made["style"] = args.style
-    if args.strength != 1:
-        made["strength"] = args.strength
-    return made
