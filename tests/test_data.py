@@ -442,6 +442,13 @@ def test_tfds_from_a_dataset_that_is_prepared_or_not_yet(tmp_path):
         file_utils.clear_registered_data_dirs()
 
 
+def test_a_configuration_of_a_dataset_is_named_where_it_must_be_prepared(tmp_path, monkeypatch):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    told = "not prepared in .*: tfds build cycle_gan/monet2photo$"
+    with pytest.raises(data.DataError, match=told):
+        make("tfds:cycle_gan/monet2photo:trainB")
+
+
 def test_tfds_names_what_it_lacks():
     with pytest.raises(data.DataError, match="TFDS has no dataset 'no_such_thing'"):
         make("tfds:no_such_thing")

@@ -504,8 +504,9 @@ def _tfds_builder(source: str, name: str):
 
 def _not_prepared(source: str, builder) -> DataError:
     # tfds.load would go and fetch it, which without a network never ends.
+    name = source.removeprefix("tfds:").partition(":")[0]
     return DataError(
-        f"{source}: not prepared in {builder.data_path}. Prepare it once: tfds build {builder.name}"
+        f"{source}: not prepared in {builder.data_path}. Prepare it once: tfds build {name}"
     )
 
 
