@@ -306,6 +306,7 @@ def test_the_skip_that_does_the_work_is_found(photo):
     )
     shares = {name: value for name, value in found.figures.items() if "share" in name}
     assert found.verdict == "PASS" and found.figures["full"] == pytest.approx(0, abs=1e-9)
+    assert "the one at full size (works[1]) does most" in found.summary
     assert shares["share/idle[1]"] == pytest.approx(0, abs=1e-9)
     assert shares["share/works[1]"] == pytest.approx(-found.figures["empty"])
 

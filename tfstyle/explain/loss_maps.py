@@ -114,7 +114,7 @@ def explain(
     return Explanation(
         name="loss_maps",
         question="Where does each loss come from?",
-        summary="Of what is still to be gained, "
+        summary="Of what could still be better, "
         + ", ".join(
             f"{part:.0%} is {_WORDS[name]}"
             for name, part in sorted(parts.items(), key=lambda item: -item[1])
@@ -140,8 +140,8 @@ def explain(
 
 
 _WORDS = {
-    "content": "what of the photo was lost",
-    "style": "what of the style is missing or too much",
+    "content": "content (what the photo shows and the picture does not)",
+    "style": "style (too little of it, or too much)",
     "tv": "unevenness between pixels",
-    "adversarial": "what the discriminator takes for generated",
+    "adversarial": "what the discriminator still tells from a painting",
 }

@@ -95,8 +95,10 @@ def explain(
 
     means = [np.zeros(gate.gate.shape[0]) for gate in gates]
     for photo in photos:
-        for mean, features in zip(means, _list(sources(of(photo))), strict=True):
+        found = _list(sources(of(photo)))
+        for mean, features in zip(means, found, strict=True):
             mean += np.mean(features, axis=(0, 1, 2), dtype="float64") / len(photos)
+    factors = [round(photos[-1].shape[0] / features.shape[1]) for features in found]
     for gate, mean in zip(gates, means, strict=True):
         gate.replacement.assign(mean)
 
@@ -117,13 +119,14 @@ def explain(
     lost = np.array([all_held_out - value for value in removed])
     names = [f"{name}[{which}]" for name, which in places]
     most = int(np.argmax(np.abs(shares)))
+    size = "full size" if factors[most] == 1 else f"1/{factors[most]} of the size"
     return Explanation(
         name="skips",
         question="What do the skip connections do?",
         summary=(
             f"The network has {count} skip connections, which hand early detail on to late "
-            f"layers. With them {what} is {full:.3f}, without them {empty:.3f}; the one into "
-            f"{names[most]} does most: {shares[most]:+.3f}."
+            f"layers. With them {what} is {full:.3f}, without them {empty:.3f}; the one at {size} "
+            f"({names[most]}) does most: {shares[most]:+.3f}."
         ),
         figures={"full": full, "empty": empty}
         | {f"share/{name}": float(share) for name, share in zip(names, shares, strict=True)},

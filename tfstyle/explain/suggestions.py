@@ -201,7 +201,7 @@ def of_findings(
     key = f"{largest}_weight"
     trials.append(
         Trial(
-            finding=f"{parts[largest]:.0%} of what is to be gained is {largest}.",
+            finding=f"{parts[largest]:.0%} of what could still be better is {largest}.",
             change=f"twice the {largest} weight",
             size=parts[largest],
             metric=f"{largest} distance",
