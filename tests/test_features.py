@@ -15,7 +15,7 @@ import tensorflow as tf
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from tfstyle import features, images, samples
+from tfstyle import features, images, losses, samples
 
 
 @pytest.fixture(scope="module")
@@ -180,6 +180,54 @@ def test_alexnet_in_bfloat16_gives_float32_features_that_agree(two_photos):
     assert 0 < np.linalg.norm(half - full) < 0.05 * np.linalg.norm(full)
 
 
+# The light VGG16.
+
+
+@pytest.mark.parametrize(
+    ("layer", "of_features", "of_grams"),
+    [
+        ("block1_conv1", 1e-5, 1e-6),
+        # 1.5 times what benchmarks/light_features.py found on ten other photos.
+        ("block2_conv1", 0.006, 0.006),
+        ("block3_conv1", 0.045, 0.025),
+        ("block4_conv1", 0.15, 0.12),
+        ("block4_conv2", 0.25, 0.21),
+        ("block5_conv1", 0.52, 0.62),
+    ],
+)
+def test_the_light_vgg16_sees_nearly_the_same(layer, of_features, of_grams, two_photos):
+    true, light = (
+        build([layer])(two_photos)[layer] for build in (features.vgg16, features.vgg16_light)
+    )
+    assert true.shape == light.shape and np.min(light) == 0
+
+    def share(true, light):
+        return np.sum((true - light) ** 2) / np.sum(true**2)
+
+    assert share(true, light) < of_features
+    assert share(losses.gram(true), losses.gram(light)) < of_grams
+
+
+def test_the_light_vgg16_is_frozen_and_has_a_quarter_of_the_weights(two_photos):
+    def numbers(model):
+        return sum(layer.kernel.shape.num_elements() for layer in model.layers if layer.weights)
+
+    light = features.vgg16_light(features.VGG16_LAYERS)
+    assert light.trainable_variables == []
+    assert numbers(light) < numbers(features.vgg16(features.VGG16_LAYERS)) / 4
+    photo = tf.Variable(two_photos[:1])
+    with tf.GradientTape() as tape:
+        total = tf.reduce_sum(light(photo)["block4_conv2"])
+    assert (np.abs(tape.gradient(total, photo)).max(axis=-1) > 0).mean() > 0.99
+
+
+def test_the_light_vgg16_has_its_own_weights_alone():
+    with pytest.raises(ValueError, match=r"vgg16_light, weights my\.h5: it has its own alone"):
+        features.vgg16_light(["block1_conv1"], weights="my.h5")
+    with pytest.raises(ValueError, match="vgg16_light"):
+        features.vgg16_light(["block9"])
+
+
 # Networks of keras.applications, whole, with random weights.
 
 APPLICATIONS = {
@@ -272,7 +320,9 @@ def test_layer_names_leave_out_the_image_and_mere_padding(no_new_networks):
     assert len(features.layer_names("vgg19")) == 16 + 5
     for name in ("resnet50", "densenet121"):
         assert not [layer for layer in features.layer_names(name) if "pad" in layer]
-    with pytest.raises(ValueError, match=r"backbone alexnet: unknown. Choose from vgg16, vgg19,"):
+    with pytest.raises(
+        ValueError, match=r"backbone alexnet: unknown. Choose from vgg16, vgg16_light,"
+    ):
         features.layer_names("alexnet")
 
 

@@ -3,8 +3,8 @@
 An extractor is a frozen Keras model: image [B, H, W, 3], float32 RGB in [0, 1] -> {layer: features
 [B, h, w, C], float32}. What a network wants as input (channel order, means, scales) is known here
 and nowhere else. Another backbone is one more function that returns such a model, and its line in
-`BACKBONES`. The weights of VGG16 are bundled; those of the others are fetched once, or given.
-AlexNet stands apart: it is bundled for `metrics.lpips`, not as a backbone to take styles from.
+`BACKBONES`. The weights of VGG16 are bundled, whole and light; those of the others are fetched
+once, or given. AlexNet stands apart: it is bundled for `metrics.lpips`, not as a backbone to take styles from.
 """
 
 import dataclasses
@@ -115,6 +115,60 @@ def vgg16(
         loaded = _load(keras.applications.VGG16, _headless(keras.applications.VGG16), weights)
         parameters = {layer: loaded.get_layer(layer).get_weights() for layer in used}
 
+    return _vgg16("vgg16", parameters, layers, pool, dtype)
+
+
+def vgg16_light(
+    layers: Sequence[str],
+    *,
+    dtype="float32",
+    pooling: str = "max",
+    weights: str | os.PathLike | None = None,
+) -> keras.Model:
+    """VGG16 in a fifth of its products: nearly its features, for drafts and for `learn`.
+
+    Every convolution but the first is one of few channels between two of 1x1: its input is brought
+    to its principal components, its responses to those of the true network by reduced rank
+    regression, layer after layer, so that each mends what those before it lost (after Zhang et al.
+    2015, https://arxiv.org/abs/1505.06798, sections 3.2 and 3.4; nothing is trained). How far the
+    features are from VGG16's, and what that is worth, docs/gatys.md says;
+    benchmarks/light_features.py makes the weights.
+
+    Args:
+        layers: as of `vgg16`, to which the features answer by name, size and meaning.
+        dtype: as of `vgg16`.
+        pooling: "max", with which it was fitted, or "average".
+        weights: None; there are no others than those bundled.
+
+    Returns:
+        Frozen model, as `vgg16`.
+
+    Raises:
+        ValueError: for a layer that the network lacks, another pooling, or a file of weights.
+    """
+    pool = _pooling_layer(pooling)
+    _check_layers("vgg16_light", layers, VGG16_LAYERS)
+    if weights is not None:
+        raise ValueError(f"backbone vgg16_light, weights {weights}: it has its own alone")
+    deepest = max(VGG16_LAYERS.index(layer) for layer in layers)
+    with resources.files("tfstyle").joinpath("assets", "vgg16_light.npz").open("rb") as file:
+        stored = np.load(file)
+        parameters = {
+            layer: [
+                stored[f"{layer}/{part}"].astype("float32")
+                for part in ("reduce", "kernel", "expand", "bias")
+                if f"{layer}/{part}" in stored
+            ]
+            for layer in VGG16_LAYERS[: deepest + 1]
+        }
+    return _vgg16("vgg16_light", parameters, layers, pool, dtype)
+
+
+def _vgg16(name, parameters, layers, pool, dtype) -> keras.Model:
+    """Of {layer: [kernel, bias]}, or [1x1 kernel, kernel, 1x1 kernel, bias] in place of a kernel.
+
+    Kernels are [h, w, C, filters]; that of the first layer takes BGR.
+    """
     images = keras.Input((None, None, 3), name="images")
     # Zero padding must stand for the mean colour, so the means are taken off before the first
     # convolution and cannot be folded into its bias.
@@ -122,23 +176,30 @@ def vgg16(
         images
     )
     features = {}
+    kept = []
     block = "block1"
-    for layer, (kernel, _) in parameters.items():
+    for layer, (*kernels, bias) in parameters.items():
         if not layer.startswith(block):
             block = layer.split("_")[0]
             x = pool(2, name=f"{block}_pool", dtype=dtype)(x)
-        x = keras.layers.Conv2D(
-            kernel.shape[-1], 3, padding="same", activation="relu", name=layer, dtype=dtype
-        )(x)
+        if layer == VGG16_LAYERS[0]:
+            kernels = [kernels[0][:, :, ::-1]]
+        for step, kernel in enumerate(kernels[:-1]):
+            x = _conv(x, kernel, use_bias=False, name=f"{layer}_{step}", dtype=dtype)
+            kept.append((f"{layer}_{step}", [kernel]))
+        x = _conv(x, kernels[-1], activation="relu", name=layer, dtype=dtype)
+        kept.append((layer, [kernels[-1], bias]))
         if layer in layers:
             features[layer] = _as_float32(layer, x)
-    model = keras.Model(images, features, name="vgg16")
-    for layer, (kernel, bias) in parameters.items():
-        if layer == VGG16_LAYERS[0]:
-            kernel = kernel[:, :, ::-1]
-        model.get_layer(layer).set_weights([kernel, bias])
+    model = keras.Model(images, features, name=name)
+    for layer, weights in kept:
+        model.get_layer(layer).set_weights(weights)
     model.trainable = False
     return model
+
+
+def _conv(x, kernel, **options):
+    return keras.layers.Conv2D(kernel.shape[-1], kernel.shape[0], padding="same", **options)(x)
 
 
 def vgg19(
@@ -285,6 +346,11 @@ BACKBONES = {
         # to 1, median 0.997; where it was lowest the picture's loss differed by less than 1 %.
         bfloat16_holds=True,
     ),
+    "vgg16_light": Backbone(
+        build=vgg16_light,
+        style_layers=losses.STYLE_LAYERS,
+        content_layers=(losses.CONTENT_LAYER,),
+    ),
     "vgg19": Backbone(
         build=vgg19,
         style_layers=losses.STYLE_LAYERS,
@@ -317,7 +383,7 @@ def layer_names(name: str) -> tuple[str, ...]:
     """
     if name not in BACKBONES:
         raise ValueError(f"backbone {name}: unknown. Choose from {', '.join(BACKBONES)}.")
-    if name == "vgg16":
+    if name in ("vgg16", "vgg16_light"):
         return VGG16_LAYERS
     applications = {each.name: each for each in (_VGG19, _RESNET50, _DENSENET121)}
     return _names(_headless(applications[name].build))
