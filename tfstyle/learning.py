@@ -113,7 +113,7 @@ def learn(
         raise LearnError(f"name {name!r}: {model} has a style called so. Give another name")
     built = rebuild.of_export(model)
     base = built.generator
-    # As fast as each other, and as good; see docs/models.md.
+    # The light one is nearly as good, and as fast in float32; docs/models.md has the figures.
     if machine.has_fast_bfloat16():
         policy, backbone = "mixed_bfloat16", features.vgg16
     else:
