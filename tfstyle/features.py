@@ -4,7 +4,8 @@ An extractor is a frozen Keras model: image [B, H, W, 3], float32 RGB in [0, 1] 
 [B, h, w, C], float32}. What a network wants as input (channel order, means, scales) is known here
 and nowhere else. Another backbone is one more function that returns such a model, and its line in
 `BACKBONES`. The weights of VGG16 are bundled, whole and light; those of the others are fetched
-once, or given. AlexNet stands apart: it is bundled for `metrics.lpips`, not as a backbone to take styles from.
+once, or given. AlexNet stands apart: it is bundled for `metrics.lpips`, not as a backbone to take
+styles from.
 """
 
 import dataclasses
