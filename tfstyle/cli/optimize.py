@@ -27,7 +27,8 @@ def add(commands):
         )
         for name, preset in presets.items()
     )
-    backbones = ", ".join(library.keys("features", "BACKBONES"))
+    backbones = library.keys("features", "BACKBONES")
+    fetched = ", ".join(name for name in backbones if not name.startswith("vgg16"))
     parser = commands.add_parser(
         "optimize",
         help="paint one photo in the style of any pictures, in minutes",
@@ -43,16 +44,13 @@ Styles:
 More style or more photo: --style_weight 30 or 3. These losses are relative: a weight means the
 same at every size. --alpha and --beta weigh the papers' own losses, which grow with the size.
 
-Backbones: {backbones}.
-vgg16_light is a draft of vgg16, twice as fast without bfloat16 in hardware. These two are bundled,
-others fetched once.
+Backbones: vgg16 and, for drafts, vgg16_light (bundled); {fetched} (fetched once)
 Presets (flags that are given still win):
 {told}
 
 Examples:
   tfstyle optimize photo.jpg --style painting.jpg -o out.png
   tfstyle optimize photo.jpg --style painting.jpg -o out.png --preset preview
-  tfstyle optimize photo.jpg --style painting.jpg -o out.png --preset preview --backbone vgg16_light
   tfstyle optimize --again out.png -o large.png --size 1024
 
 Ctrl-C writes the picture so far (exit code 130); a second one ends at once and writes nothing.""",
