@@ -54,6 +54,24 @@ def gan_run(folder, *, noise_dim=3, adversarial="lsgan"):
     return generator, discriminator
 
 
+def class_run(folder):
+    """A folder as pipelines.style_class leaves it, untrained."""
+    options = {
+        "width": 4,
+        "depth": 1,
+        "discriminator_width": 4,
+        "discriminator_norm": "spectral",
+        "class_weight": 3.0,
+    }
+    generator = generators.fusion_generator(styles=2, width=4, depth=1)
+    discriminator = discriminators.class_discriminator(classes=3, width=4, norm="spectral")
+    folder.mkdir(parents=True)
+    (folder / "options.json").write_text(json.dumps(options))
+    checkpoint = tf.train.Checkpoint(ema=generator, discriminator=discriminator)
+    tf.train.CheckpointManager(checkpoint, folder / "checkpoints", 1).save()
+    return discriminator
+
+
 # What is known of a model
 
 
@@ -61,7 +79,7 @@ def test_the_networks_of_a_run_are_those_that_were_saved(tmp_path, photo):
     generator, discriminator = gan_run(tmp_path / "run")
     assert models.is_run(tmp_path / "run") and not models.is_run(tmp_path)
     found = models.load(tmp_path / "run")
-    assert (found.kind, found.boundary) == ("noise", 0.5)
+    assert (found.kind, found.classes) == ("noise", 0)
     given = [photo[None], np.ones((1, 3), "float32")]
     np.testing.assert_array_equal(found.generator(given), generator(given))
     np.testing.assert_array_equal(found.discriminator(photo[None]), discriminator(photo[None]))
@@ -159,6 +177,28 @@ def test_a_run_of_a_gan_is_explained_with_its_discriminator_noise_skips_and_unit
     assert "part/adversarial" in found["loss_maps"]["figures"]
     assert "What helps?" in capsys.readouterr().out
     assert not any("error" in each["summary"] for each in found.values())
+
+
+def test_a_run_of_classes_is_explained_by_the_class_of_its_style(desk, shortened, photo):
+    discriminator = class_run(desk / "runs/classes")
+    assert explain("runs/classes", "--model_style", "1") == 0
+    found = questions(desk)
+    assert {"loss_maps", "style_gap", "units", "style_directions", "attribution"} <= found.keys()
+    assert "part/adversarial" not in found["loss_maps"]["figures"]
+    assert "style 1" in found["attribution"]["summary"]
+    networks = models.load("runs/classes")
+    assert networks.classes == 3
+    np.testing.assert_allclose(networks.discriminator(photo[None]), discriminator(photo[None]))
+
+
+def test_a_run_of_one_style_is_explained_as_its_export_is(desk, shortened):
+    generator = generators.fast_generator(width=4, depth=1)
+    (desk / "runs/fast").mkdir(parents=True)
+    (desk / "runs/fast/options.json").write_text(json.dumps({"width": 4, "depth": 1}))
+    checkpoint = tf.train.Checkpoint(generator=generator)
+    tf.train.CheckpointManager(checkpoint, desk / "runs/fast/checkpoints", 1).save()
+    assert explain("runs/fast") == 0
+    assert {"loss_maps", "style_gap", "skips", "units"} <= questions(desk).keys()
 
 
 def test_a_model_of_several_styles_has_directions(desk, shortened):

@@ -13,12 +13,12 @@ def add(commands):
         epilog="""\
 The page says in sentences and maps where the losses come from, which strokes still differ from the
 style, and what each layer sees of it. Of a model whose network is known (one that `tfstyle models`
-lists, a .keras file, or a folder runs/NAME of pipelines.gan) also what its skip connections do,
-which units paint what, what the weights of the losses do, whether noise is heeded, in which
-directions styles can be steered, and why the discriminator takes a picture for real. At the end
-stand two changes that follow from the largest findings, tried, with their figures. Every
-explanation stands beside tests that it could have failed, with their verdict. Beside report.html
-lie report.json (all numbers) and .npz files (the maps).
+lists, a .keras file, or a folder runs/NAME) also what its skip connections do, which units paint
+what, what the weights of the losses do, whether noise is heeded, in which directions styles can be
+steered, and why the discriminator takes a picture for real. At the end stand two changes that
+follow from the largest findings, tried, with their figures. Every explanation stands beside tests
+that it could have failed, with their verdict. Beside report.html lie report.json (all numbers) and
+.npz files (the maps).
 
 Budgets, at 256 pixels on two cores: quick, under 2 minutes; full, under 20, with more layers,
 styles and units.
@@ -32,7 +32,7 @@ Examples:
     parser.add_argument(
         "model",
         metavar="MODEL|RUN|PICTURE",
-        help="a model, as `tfstyle stylize --model` takes it, a folder runs/NAME of pipelines.gan, "
+        help="a model, as `tfstyle stylize --model` takes it, a folder runs/NAME, "
         "or a stylized picture, such as one that `tfstyle optimize` made",
     )
     parser.add_argument("--content", required=True, metavar="C", help="the photo")

@@ -1,7 +1,6 @@
 """The networks behind what was exported or trained, to look into."""
 
 import dataclasses
-import json
 import os
 from pathlib import Path
 
@@ -17,27 +16,31 @@ class Networks:
 
     Args:
         generator: Keras model.
-        discriminator: of patches, where the run had one.
-        boundary: of its scores, between real and generated.
+        discriminator: of patches, or of classes, where the run had one.
+        classes: of the discriminator: the generator's styles and "generated"; 0 for one of patches.
         options: that it was trained with, as far as they are known.
         kind: of its second input, see `rebuild.kind`.
     """
 
     generator: keras.Model
     discriminator: keras.Model | None = None
-    boundary: float = 0.0
+    classes: int = 0
     options: dict = dataclasses.field(default_factory=dict)
     kind: str = ""
 
 
 def load(model: str | os.PathLike) -> Networks | None:
-    """The networks of a .keras file, of an exported model, or of a run of pipelines.gan.
+    """The networks of a .keras file, of an exported model, or of a run.
 
     Args:
-        model: a .keras file, runs/NAME of pipelines.gan, or what `Stylizer.load` takes.
+        model: a .keras file, runs/NAME of a pipeline that paints photos, or what `Stylizer.load`
+            takes.
 
     Returns:
         None where nothing says how the network was built, as of a TFLite file alone.
+
+    Raises:
+        RebuildError: for a run of another kind.
     """
     path = Path(model)
     if path.suffix == ".keras":
@@ -58,24 +61,20 @@ def load(model: str | os.PathLike) -> Networks | None:
 
 
 def is_run(path: str | os.PathLike) -> bool:
-    """Whether a folder is one of a run of pipelines.gan, with a checkpoint."""
+    """Whether a folder is one of a run, with a checkpoint."""
     file = rebuild.options_file(Path(path))
-    if not file.is_file() or not training.latest_checkpoint(path):
-        return False
-    return "noise_dim" in json.loads(file.read_text("utf-8"))
+    return file.is_file() and bool(training.latest_checkpoint(path))
 
 
 def _of_run(path):
     built = rebuild.of_run(path)
-    options = built.options
-    discriminator = discriminators.patch_discriminator(
-        width=options["discriminator_width"], norm=options["discriminator_norm"]
-    )
-    rebuild.restore(training.latest_checkpoint(path), discriminator=discriminator)
-    return Networks(
-        built.generator,
-        discriminator,
-        boundary=0.5 if options["adversarial"] == "lsgan" else 0.0,
-        options=options,
-        kind=built.kind,
-    )
+    options, classes, discriminator = built.options, 0, None
+    if "discriminator_width" in options:
+        kind = {"width": options["discriminator_width"], "norm": options["discriminator_norm"]}
+        if "class_weight" in options:
+            classes = built.generator.inputs[1].shape[-1] + 1
+            discriminator = discriminators.class_discriminator(classes=classes, **kind)
+        else:
+            discriminator = discriminators.patch_discriminator(**kind)
+        rebuild.restore(training.latest_checkpoint(path), discriminator=discriminator)
+    return Networks(built.generator, discriminator, classes, options, built.kind)

@@ -81,28 +81,29 @@ def of(
 
     Raises:
         ValueError: for a file that is no model and no picture, and a style that the model lacks.
+        RebuildError: for a run whose network does not paint photos.
     """
     full = budget == "full"
     layers = (*losses.STYLE_LAYERS, losses.CONTENT_LAYER)
     extractor = features.vgg16(layers)
-    networks, beside = None, []
-    is_picture, is_run = Path(model).suffix.lower() in images.SUFFIXES, models.is_run(model)
-    if model_style and (is_picture or is_run):
+    is_picture = Path(model).suffix.lower() in images.SUFFIXES
+    networks, beside = None if is_picture else models.load(model), []
+    is_run = not is_picture and models.is_run(model)
+    stylizer = None
+    if not is_picture and not (is_run and networks.kind == "noise"):
+        stylizer = inference.Stylizer.load(networks.generator if is_run else model)
+    if model_style and not (stylizer and stylizer.styles):
         raise ValueError(f"style {model_style!r}: {model} has one style alone; give none")
-    if is_picture:
-        picture = images.resize(images.read(model), content.shape[:2])
-    elif is_run:
-        networks = models.load(model)
-        if networks.kind == "noise":
-            beside = [np.zeros((1, networks.generator.inputs[1].shape[-1]), "float32")]
-        picture = _painted(networks.generator, content, beside)
-    else:
-        stylizer = inference.Stylizer.load(model)
+    if stylizer:
         if stylizer.styles:
             model_style = model_style or _nearest(stylizer, content, style, extractor)
             beside = [stylizer.style_weights(model_style)]
         picture = stylizer(content, style=model_style)
-        networks = models.load(model)
+    elif is_picture:
+        picture = images.resize(images.read(model), content.shape[:2])
+    else:
+        beside = [np.zeros((1, networks.generator.inputs[1].shape[-1]), "float32")]
+        picture = _painted(networks.generator, content, beside)
     pixels = content.shape[0] * content.shape[1] / 256**2
     options = {"content": content, "style": style, "extractor": extractor}
     jobs = [
@@ -112,7 +113,7 @@ def of(
             lambda found, tell: loss_maps.explain(
                 picture,
                 weights=WEIGHTS | _adversarial(networks),
-                discriminator=networks and networks.discriminator,
+                discriminator=_of_patches(networks),
                 adversarial=(networks.options.get("adversarial") if networks else None) or "bce",
                 **options,
             ),
@@ -162,8 +163,12 @@ def _nearest(stylizer, content, style, extractor) -> str:
     )
 
 
+def _of_patches(networks):
+    return networks.discriminator if networks and not networks.classes else None
+
+
 def _adversarial(networks):
-    if networks is None or networks.discriminator is None:
+    if _of_patches(networks) is None:
         return {}
     return {"adversarial": float(networks.options.get("adversarial_weight") or 1.0)}
 
@@ -239,26 +244,31 @@ def _of_networks(networks, beside, picture, options, full, pixels, seed):
         yield Job(
             "discriminator",
             60 * pixels,
-            lambda found, tell: _attribution(networks, picture, content, seed),
+            lambda found, tell: _attribution(networks, beside, picture, content, seed),
         )
 
 
-def _attribution(networks, picture, content, seed):
+def _attribution(networks, beside, picture, content, seed):
     import tensorflow as tf
 
-    discriminator = networks.discriminator
+    discriminator, says = networks.discriminator, "a painting"
 
     def score(batch):
         return tf.reduce_mean(discriminator(batch), axis=[1, 2, 3])
 
+    if networks.classes:
+        style = int(beside[0][0].argmax())
+        wanted = tf.one_hot(style, networks.classes, dtype=tf.bool, on_value=True, off_value=False)
+        says = f"style {style}"
+
+        def score(batch):
+            # The odds of the class, as a logarithm.
+            logits = discriminator(batch)
+            others = tf.boolean_mask(logits, ~wanted, axis=1)
+            return logits[:, style] - tf.reduce_logsumexp(others, axis=1)
+
     return attribution.explain(
-        score,
-        picture,
-        content,
-        says="a painting",
-        against="the photo",
-        model=discriminator,
-        seed=seed,
+        score, picture, content, says=says, against="the photo", model=discriminator, seed=seed
     )
 
 
