@@ -152,16 +152,7 @@ def vgg16_light(
     if weights is not None:
         raise ValueError(f"backbone vgg16_light, weights {weights}: it has its own alone")
     deepest = max(VGG16_LAYERS.index(layer) for layer in layers)
-    with resources.files("tfstyle").joinpath("assets", "vgg16_light.npz").open("rb") as file:
-        stored = np.load(file)
-        parameters = {
-            layer: [
-                stored[f"{layer}/{part}"].astype("float32")
-                for part in ("reduce", "kernel", "expand", "bias")
-                if f"{layer}/{part}" in stored
-            ]
-            for layer in VGG16_LAYERS[: deepest + 1]
-        }
+    parameters = _bundled("vgg16_light.npz", VGG16_LAYERS[: deepest + 1])
     return _vgg16("vgg16_light", parameters, layers, pool, dtype)
 
 
@@ -574,11 +565,15 @@ def _extractor(application, layers, *, dtype, pooling, weights):
 
 
 def _bundled(name, layers):
-    """{layer: (kernel, bias)} of a file of the package."""
+    """{layer: [kernel, bias]} of a file of the package; see `_vgg16` for a light one's."""
     with resources.files("tfstyle").joinpath("assets", name).open("rb") as file:
         stored = np.load(file)
         return {
-            layer: (stored[f"{layer}/kernel"].astype("float32"), stored[f"{layer}/bias"])
+            layer: [
+                stored[f"{layer}/{part}"].astype("float32")
+                for part in ("reduce", "kernel", "expand", "bias")
+                if f"{layer}/{part}" in stored
+            ]
             for layer in layers
         }
 
