@@ -258,13 +258,12 @@ def _attribution(networks, beside, picture, content, seed):
 
     if networks.classes:
         style = int(beside[0][0].argmax())
-        wanted = tf.one_hot(style, networks.classes, dtype=tf.bool, on_value=True, off_value=False)
         says = f"style {style}"
 
         def score(batch):
             # The odds of the class, as a logarithm.
             logits = discriminator(batch)
-            others = tf.boolean_mask(logits, ~wanted, axis=1)
+            others = tf.concat([logits[:, :style], logits[:, style + 1 :]], axis=1)
             return logits[:, style] - tf.reduce_logsumexp(others, axis=1)
 
     return attribution.explain(
