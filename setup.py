@@ -37,6 +37,7 @@ setup(
     package_dir={"tfstyle.saved_models": "saved_models"},
     package_data={
         "tfstyle": ["assets/*.npz", "assets/photos/*.jpg"],
+        "": ["*.pyi"],  # the faces of the rooms are read from them
         "tfstyle.web": ["static/*", "static/litert/*"],
         "tfstyle.saved_models": [
             pattern for name in SHIPPED_MODELS for pattern in (f"{name}.*", f"{name}/**/*")
@@ -57,6 +58,7 @@ setup(
         "ai-edge-litert>=2.1,<3",
         "numpy>=2,<3",
         "absl-py>=2,<3",
+        "lazy-loader>=0.4,<1",  # the faces of the rooms
         "google-crc32c>=1.5,<2",
         "pillow>=11.3,<14",
         "psutil>=6,<8",

@@ -16,7 +16,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from tfstyle import gatys, images, samples
+from tfstyle import gatys, images
+from tfstyle.data import drawn, samples
 
 SIZE, STEPS, CAPTION = 384, 40, 26
 
@@ -30,7 +31,7 @@ def left_half(shape):
 def sheets():
     """{name: [(caption, photo, [Style], keywords)]}."""
     swirls, mosaic, woodcut = (
-        gatys.Style(samples.style(name, SIZE)) for name in ("swirls", "mosaic", "woodcut")
+        gatys.Style(drawn.style(name, SIZE)) for name in ("swirls", "mosaic", "woodcut")
     )
     cat, astronaut, coffee = (samples.photo(n) for n in ("chelsea", "astronaut", "coffee"))
 

@@ -96,7 +96,8 @@ def time_to_quality(options):
 
 
 def pairs(options):
-    from tfstyle import images, samples
+    from tfstyle import images
+    from tfstyle.data import drawn, samples
 
     for pair in options.pairs.split(","):
         names = content_name, style_name = pair.split(":")
@@ -107,7 +108,7 @@ def pairs(options):
         if options.style:
             style = images.read(next(options.style.glob(f"{style_name}.*")))
         else:
-            style = samples.style(style_name, options.size)
+            style = drawn.style(style_name, options.size)
         yield *names, images.fit(content, options.size), images.fit(style, options.size)
 
 

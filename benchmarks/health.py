@@ -17,11 +17,11 @@ from pathlib import Path
 import keras
 from scipy import stats
 
-from tfstyle import training
+from tfstyle import files
 from tfstyle.explain import health
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-import tiny_gan
+sys.path.insert(0, str(Path(__file__).parent.parent))
+from tests import tiny_gan
 
 RULES = dict(
     zip(
@@ -58,7 +58,7 @@ def main():
             found["rules"] = dict(broken)
             # Complete after each: it takes an hour.
             figures[fault or "clean"] = found
-            training.write_json(options.out, {"seed": options.seed, **figures})
+            files.write_json(options.out, {"seed": options.seed, **figures})
         shown = f"{sum(flagged)} of {len(flagged)}"
         print(f"{fault or 'clean':26}{shown:12}{low:.1%} to {high:.1%}", flush=True)
 

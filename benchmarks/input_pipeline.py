@@ -46,7 +46,8 @@ def main():
 
     import tensorflow as tf
 
-    from tfstyle import data, images, machine, samples
+    from tfstyle import data, images, machine
+    from tfstyle.data import samples
 
     # As training.prepare does.
     machine.keep_freed_memory()
@@ -115,7 +116,8 @@ def pull(feed, images: int) -> int:
 
 
 def write_records(source, folder) -> Path:
-    from tfstyle import data, records
+    from tfstyle import data
+    from tfstyle.data import records
 
     encoded, _ = data.checked_images(source)
     records.write(Path(folder) / "records", encoded, shards=2)
@@ -151,12 +153,14 @@ def step_rate() -> float:
     """Images/s of the step of pipelines.fast with its defaults, in float32."""
     import numpy as np
 
-    from tfstyle import features, losses, samples, steps, training
+    from tfstyle import features, losses, training
+    from tfstyle.data import drawn
     from tfstyle.networks import generators
+    from tfstyle.training import steps
 
     generator = generators.fast_generator(width=16, depth=4)
     extractor = features.vgg16((*losses.STYLE_LAYERS, losses.CONTENT_LAYER))
-    of_painting = extractor(samples.style("swirls", 384)[None])
+    of_painting = extractor(drawn.style("swirls", 384)[None])
     step = steps.PerceptualStep(
         generator=generator,
         extractor=extractor,

@@ -38,7 +38,7 @@ def measure(size, dtype, tile):
     import numpy as np
 
     from tfstyle import features, losses, machine
-    from tfstyle.objective import Objective, Region
+    from tfstyle.gatys.objective import Objective, Region
 
     machine.keep_freed_memory()
 

@@ -133,22 +133,24 @@ class Pair:
         return f"{self.photo_path.stem} in {self.style}"
 
     def painting(self):
-        from tfstyle import images, samples
+        from tfstyle import images
+        from tfstyle.data import drawn
 
-        return images.read(self.style_path) if self.style_path else samples.style(self.style)
+        return images.read(self.style_path) if self.style_path else drawn.style(self.style)
 
     def file(self, method, out) -> Path:
         return out / f"{self.photo_path.stem}_{self.style}_{Path(method).name}.png"
 
 
 def planned(options) -> list[Pair]:
-    from tfstyle import data, samples
+    from tfstyle import data
+    from tfstyle.data import drawn, samples
 
     photos = data.list_files(options.content or samples.photo_paths())
     if options.style:
         styles = [(path.stem, path) for path in data.list_files(options.style)]
     else:
-        styles = [(name, None) for name in samples.STYLES]
+        styles = [(name, None) for name in drawn.STYLES]
     if options.pairs == "all":
         both = list(itertools.product(photos, styles))
     else:
@@ -205,11 +207,11 @@ class Model:
     once = False
 
     def __init__(self, name):
-        from tfstyle import inference
+        from tfstyle import stylize
 
-        self._stylizer = inference.Stylizer.load(name)
+        self._stylizer = stylize.Stylizer.load(name)
         self.styles = self._stylizer.styles or (Path(name).name.partition(".")[0],)
-        self.made = inference.card(name).get("created")
+        self.made = stylize.card(name).get("created")
 
     def takes(self, style):
         return style in self.styles
@@ -371,7 +373,8 @@ def sheet(pairs, methods, options):
     import numpy as np
     from gallery import captioned
 
-    from tfstyle import images, inference
+    from tfstyle import images
+    from tfstyle.images import sheets
 
     side = 256
     nothing = np.ones((0, side, 3), np.float32)
@@ -380,7 +383,7 @@ def sheet(pairs, methods, options):
         files = [pair.file(method, options.out) for method in methods]
         pictures = [images.read(file) if file.exists() else None for file in files]
         rows.append([images.read(pair.photo_path), pair.painting(), *pictures])
-    return inference.grid(rows, side)
+    return sheets.grid(rows, side)
 
 
 if __name__ == "__main__":

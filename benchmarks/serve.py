@@ -307,7 +307,9 @@ def prepare(folder: Path, size: int):
     import tensorflow as tf
     from tensorflow_serving.apis import predict_pb2
 
-    from tfstyle import export, images, samples
+    from tfstyle import images
+    from tfstyle.data import samples
+    from tfstyle.export import saved_model
     from tfstyle.networks import generators
     from tfstyle.serving import models, protocol, server
 
@@ -327,10 +329,10 @@ def prepare(folder: Path, size: int):
         # Far enough from their start that what the versions answer differs.
         rng = np.random.default_rng(number)
         generator.set_weights([w + rng.normal(0, 0.05, w.shape) for w in generator.get_weights()])
-        module, signatures = export._servable(generator)
+        module, signatures = saved_model._servable(generator)
         saved = folder / str(number)
         tf.saved_model.save(module, str(saved), signatures=signatures)
-        export._write_warm_up(saved, "load", photo, 0)
+        saved_model._write_warm_up(saved, "load", photo, 0)
         version = models.Version(saved)
         (stylized,) = version.run("serving_default", {"images": batch}, ["stylized"])
         names = "load", "serving_default"

@@ -167,7 +167,9 @@ def report(times, name, models, rounds):
 def parity(folder: str) -> int:
     """Prints how far each shipped TFLite file is from its SavedModel; 1 where one is too far."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    from tfstyle import device, images, inference, tflite
+    from tfstyle import images, stylize
+    from tfstyle.export import convert, device
+    from tfstyle.stylize import runners
 
     photos = [images.fit(images.read(path), SIZE) for path in images.list_images(folder)]
     if not photos:
@@ -175,19 +177,19 @@ def parity(folder: str) -> int:
     print(f"{len(photos)} photos; the worst of them")
     print(f"{'':40}{'max/255':>10}{'mean/255':>10}{'bound':>14}")
     good = True
-    for card in inference.shipped_models():
+    for card in stylize.shipped_models():
         paths = card["paths"]
         if "saved_model" not in paths:
             continue
         source = device.read(paths["saved_model"])
-        reference = device.reference(source)
+        reference = convert.reference(source)
         for key, path in paths.items():
             if not key.startswith("tflite"):
                 continue
             variant = key.partition("_")[2] or "float32"
-            run = tflite.runner(Path(path), THREADS)
-            worst = device.parity(run, reference, photos, styles=len(source.styles))
-            measure, bound = device.BOUNDS[variant]
+            run = runners.runner(Path(path), THREADS)
+            worst = convert.parity(run, reference, photos, styles=len(source.styles))
+            measure, bound = convert.BOUNDS[variant]
             kept = worst[measure] <= bound
             good = good and kept
             told = f"{measure} {255 * bound:.2f} {'' if kept else 'NO'}"
@@ -256,7 +258,7 @@ def tflite_calls(path, image):
     from ai_edge_litert.interpreter import Interpreter
 
     from tfstyle import images
-    from tfstyle.inference import Stylizer
+    from tfstyle.stylize import Stylizer
 
     stylizer = Stylizer.load(path, threads=THREADS)
     interpreter = Interpreter(path, num_threads=THREADS)

@@ -18,8 +18,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfstyle import features, losses, machine, steps, training
+from tfstyle import features, losses, machine, training
 from tfstyle.networks import discriminators, generators
+from tfstyle.training import steps
 
 CONTENT = {"content_layers": [losses.CONTENT_LAYER], "content_weight": 1.0, "tv_weight": 0.0}
 STYLES = 3

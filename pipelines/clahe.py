@@ -4,7 +4,7 @@
     make train PIPELINE=clahe CONTENT=photos/ STEPS=2000 ARGS='--evaluate_on=others/'
     python -m pipelines.clahe --losses=mixed --style=painting.jpg --content=photos/ --name=mixed
 
-The target is OpenCV's CLAHE (Zuiderveld 1994, see `networks.clahe`) of the lightness L of CIE Lab,
+The target is OpenCV's CLAHE (Zuiderveld 1994, see `images.contrast`) of the lightness L of CIE Lab,
 8x8 tiles, clip limit 2, of each training crop as it is given: the tiles are those of the crop, not
 of the photo that it was cut from. The network predicts a curve for each tile from its histogram,
 and is built to apply curves as CLAHE does; how a histogram becomes a curve is what it learns.
@@ -31,22 +31,13 @@ from typing import Literal
 
 import tensorflow as tf
 
-from tfstyle import (
-    cli,
-    data,
-    export,
-    features,
-    images,
-    inference,
-    metrics,
-    paintings,
-    samples,
-    steps,
-    training,
-)
+from tfstyle import cli, data, export, features, files, images, metrics, stylize, training
+from tfstyle.data import drawn, paintings, samples
 from tfstyle.explain import health
+from tfstyle.images import contrast, sheets
 from tfstyle.losses import CONTENT_LAYER, PRESETS, STYLE_LAYERS, gram
 from tfstyle.networks import clahe, generators
+from tfstyle.training import steps
 
 
 def train(
@@ -106,7 +97,7 @@ def train(
     # Data
     export.check_name(name)
     held_out = data.list_files(evaluate_on or samples.photo_paths()[-2:])
-    style = style or samples.STYLES[0]
+    style = style or drawn.STYLES[0]
     painting = paintings.read(style, style_size) if preset else None
 
     def batches(skip):
@@ -122,7 +113,7 @@ def train(
         )
         if not preset:
             parallel = {"num_parallel_calls": tf.data.AUTOTUNE, "deterministic": True}
-            dataset = dataset.map(clahe.with_target, **parallel).prefetch(tf.data.AUTOTUNE)
+            dataset = dataset.map(contrast.with_target, **parallel).prefetch(tf.data.AUTOTUNE)
         return dataset, [report]
 
     # Networks
@@ -155,12 +146,12 @@ def train(
         step = steps.TargetStep(generator=generator, optimizer=optimizer)
 
     result = ema.model if ema else generator
-    stylizer = inference.Stylizer.load(result)
+    stylizer = stylize.Stylizer.load(result)
 
     def validate():
         if preset:
             return of_style(stylizer)
-        figures = metrics.evaluate_target(stylizer, held_out, clahe.equalize)
+        figures = metrics.evaluate_target(stylizer, held_out, contrast.equalize)
         return {key: figures[key] for key in ("error", "psnr", "psnr_gain")}
 
     # Train
@@ -171,7 +162,7 @@ def train(
         looked_at = data.crops(
             content or samples.photo_paths(), 8, crop_size=crop_size, exclude=held_out
         )
-        batch = (looked_at,) if preset else clahe.with_target(looked_at)
+        batch = (looked_at,) if preset else contrast.with_target(looked_at)
         monitor = health.Monitor(
             folder=run.folder,
             every=health.looks(options),
@@ -190,7 +181,7 @@ def train(
         strategy=strategy,
         ema=ema,
         callback=monitor,
-        sample=lambda: training.sample_grid(result, shown),
+        sample=lambda: sheets.sample_grid(result, shown),
         weights=step.weights,
         validate=validate,
     )
@@ -200,7 +191,7 @@ def train(
         health.write_report(run.folder, name=name)
 
     # Export
-    figures = metrics.evaluate_target(stylizer, held_out, clahe.equalize)
+    figures = metrics.evaluate_target(stylizer, held_out, contrast.equalize)
     if preset:
         figures |= of_style(stylizer)
     card_photos = "kept out of training" if evaluate_on or not content else "bundled"
@@ -217,11 +208,11 @@ def train(
             "figures": {"photos": card_photos, **figures},
         },
     )
-    figures_file = training.write_json(run.folder / "figures.json", figures)
+    figures_file = files.write_json(run.folder / "figures.json", figures)
     picture = run.folder / "result.jpg"
     photo = images.fit(images.read(held_out[0]), figures["size"])
-    wanted = painting if preset else clahe.equalize(photo)
-    images.write(picture, inference.compare(photo, wanted, stylizer(photo)))
+    wanted = painting if preset else contrast.equalize(photo)
+    images.write(picture, sheets.compare(photo, wanted, stylizer(photo)))
 
     if preset:
         judged = ("relative_style_distance", "content_distance", "checkerboard")
@@ -231,10 +222,10 @@ def train(
     for key in judged:
         if key in figures:  # small photos have no checkerboard
             print(f"{key:<25}{figures[key]:.3f}")
-    contrast, histogram = figures["local_contrast"], figures["local_contrast_histogram"]
-    print("Local contrast           " + "".join(f"{key:<8}" for key in contrast))
-    print("mean                     " + "".join(f"{mean:<8.4f}" for mean in contrast.values()))
-    shares = zip(*(histogram[key] for key in contrast), strict=True)
+    local, histogram = figures["local_contrast"], figures["local_contrast_histogram"]
+    print("Local contrast           " + "".join(f"{key:<8}" for key in local))
+    print("mean                     " + "".join(f"{mean:<8.4f}" for mean in local.values()))
+    shares = zip(*(histogram[key] for key in local), strict=True)
     for low, high, row in zip(histogram["edges"], histogram["edges"][1:], shares, strict=False):
         print(f"{low:.2f} to {high:.2f}             " + "".join(f"{share:<8.1%}" for share in row))
     export.announce(exported, picture)

@@ -21,7 +21,7 @@ once and the same at every count:
 The first two rows are validations on the way to 6000 steps. The processor time has the judge's 2.3
 minutes in it. The halved rate leaves the document's schedule little to gain from further epochs
 (70.5 % after the second). The judge is right on 99.4 % of the test digits, sure of 98.2 % of them,
-and sure of none that were scrambled: `mnist.train_judge`.
+and sure of none that were scrambled: `judges.train_judge`.
 docs/systems/digits.png shows it.
 """
 
@@ -33,10 +33,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfstyle import cli, export, images, steps, training
+from tfstyle import cli, export, files, images, training
 from tfstyle.data import digit_batches, noise_batches, read_digits
 from tfstyle.explain import health
-from tfstyle.networks import mnist
+from tfstyle.images import sheets
+from tfstyle.metrics import judges
+from tfstyle.networks import digits
+from tfstyle.training import steps
 
 JUDGED = 1000
 
@@ -81,7 +84,7 @@ def train(
     # Data
     export.check_name(name)
     run = training.open_run(name, options, settings)
-    digits = read_digits(data)
+    mnist = read_digits(data)
 
     def batches(skip):
         shape = {
@@ -90,8 +93,8 @@ def train(
             "skip": skip,
             "shard": training.shard(strategy),
         }
-        real = digit_batches(digits.train, **shape)
-        noise = noise_batches(mnist.NOISE_SIZE, **shape)
+        real = digit_batches(mnist.train, **shape)
+        noise = noise_batches(digits.NOISE_SIZE, **shape)
         return tf.data.Dataset.zip(real, noise), []
 
     # Networks
@@ -100,15 +103,15 @@ def train(
     if real_label is None:
         real_label = {"cosine": 0.9, "document": 1.0}[schedule]
     if schedule == "document":
-        epoch = math.ceil(len(digits.train) / batch_size)
+        epoch = math.ceil(len(mnist.train) / batch_size)
         rate = keras.optimizers.schedules.ExponentialDecay(
             learning_rate, epoch, 0.5, staircase=True
         )
     else:
         rate = training.cosine_schedule(learning_rate, options.steps)
     with strategy.scope():
-        generator = mnist.digit_generator(width=width)
-        discriminator = mnist.digit_discriminator(width=discriminator_width)
+        generator = digits.digit_generator(width=width)
+        discriminator = digits.digit_discriminator(width=discriminator_width)
         generator_optimizer = training.adam(rate, generator.trainable_variables, beta_1=0.5)
         discriminator_optimizer = training.adam(rate, discriminator.trainable_variables, beta_1=0.5)
         ema = training.Ema(generator, ema_decay) if ema_decay else None
@@ -130,24 +133,24 @@ def train(
         judge = keras.models.load_model(judge_file)
     elif chief:
         print("training the judge, for a minute or two", file=sys.stderr)
-        judge = mnist.train_judge(
-            images.from_uint8(digits.train), digits.train_labels, seed=options.seed
+        judge = judges.train_judge(
+            images.from_uint8(mnist.train), mnist.train_labels, seed=options.seed
         )
-        training.write_whole(judge_file, judge.save)
+        files.write_whole(judge_file, judge.save)
     result = ema.model if ema else generator
     # Another seed than the training's, and the same noise each time: the pictures can be compared.
-    (noise,) = noise_batches(mnist.NOISE_SIZE, batch_size=JUDGED, seed=options.seed + 1).take(1)
+    (noise,) = noise_batches(digits.NOISE_SIZE, batch_size=JUDGED, seed=options.seed + 1).take(1)
 
     def probabilities(pictures):
         return judge.predict(pictures, 500, verbose=0)
 
     def validate():
-        found = mnist.recognised(probabilities(result(noise).numpy()))
+        found = judges.recognised(probabilities(result(noise).numpy()))
         return {"unsure": 1 - found.share, "missing_classes": 10 - found.classes}
 
     # Train
     def sample():
-        return mnist.tiled(result(noise[:100]))
+        return sheets.tiled(result(noise[:100]))
 
     monitor = None
     if explain and chief:
@@ -157,11 +160,11 @@ def train(
             every=health.looks(options),
             generator=generator,
             inputs=looked_at,
-            real=images.from_uint8(digits.train[:256]),
+            real=images.from_uint8(mnist.train[:256]),
             terms=lambda: step.terms(None, looked_at),
             weights=step.weights,
             discriminator=discriminator,
-            held_out=images.from_uint8(digits.test[:256]),
+            held_out=images.from_uint8(mnist.test[:256]),
         )
 
     def show(progress):
@@ -194,24 +197,24 @@ def train(
         health.write_report(run.folder, name=name)
 
     # Export: `export` is for networks from image to image, so the generator is kept as Keras does.
-    test = images.from_uint8(digits.test)
+    test = images.from_uint8(mnist.test)
     of_real = probabilities(test)
-    of_generated = mnist.recognised(probabilities(result(noise).numpy()))
+    of_generated = judges.recognised(probabilities(result(noise).numpy()))
     figures = {
         "count": JUDGED,
         **of_generated._asdict(),
         "judge": {
-            "accuracy": float(np.mean(of_real.argmax(axis=1) == digits.test_labels)),
+            "accuracy": float(np.mean(of_real.argmax(axis=1) == mnist.test_labels)),
             "mean_probability": float(np.mean(of_real.max(axis=1))),
-            "share_of_real_digits": mnist.recognised(of_real).share,
-            "share_of_scrambled_digits": mnist.recognised(
-                probabilities(mnist.scrambled(test))
+            "share_of_real_digits": judges.recognised(of_real).share,
+            "share_of_scrambled_digits": judges.recognised(
+                probabilities(data.scrambled(test))
             ).share,
-            "share_of_blobs": mnist.recognised(probabilities(mnist.blobs(JUDGED))).share,
+            "share_of_blobs": judges.recognised(probabilities(data.blobs(JUDGED))).share,
         },
     }
-    generator_file = training.write_whole(run.folder / "generator.keras", result.save)
-    figures_file = training.write_json(run.folder / "figures.json", figures)
+    generator_file = files.write_whole(run.folder / "generator.keras", result.save)
+    figures_file = files.write_json(run.folder / "figures.json", figures)
     picture = run.folder / "result.png"
     images.write(picture, sample())
     of_judge = figures["judge"]

@@ -13,22 +13,12 @@ import pathlib
 
 import tensorflow as tf
 
-from tfstyle import (
-    cli,
-    data,
-    export,
-    features,
-    images,
-    inference,
-    losses,
-    metrics,
-    paintings,
-    samples,
-    steps,
-    training,
-)
+from tfstyle import cli, data, export, features, images, losses, metrics, stylize, training
+from tfstyle.data import paintings, samples
 from tfstyle.explain import health
+from tfstyle.images import sheets
 from tfstyle.networks import generators
+from tfstyle.training import steps
 
 
 def train(
@@ -153,7 +143,7 @@ def train(
     # Train
     run = training.open_run(name, options, settings)
     result = ema.model if ema else generator
-    stylizer = inference.Stylizer.load(result)
+    stylizer = stylize.Stylizer.load(result)
     shown = samples.crops(crop_size)
     judged = held_out or samples.photo_paths()
     validator = metrics.Validator(photos=judged, paintings=[painting])
@@ -192,7 +182,7 @@ def train(
         strategy=strategy,
         ema=ema,
         callback=monitor,
-        sample=lambda: training.sample_grid(result, shown),
+        sample=lambda: sheets.sample_grid(result, shown),
         weights=step.weights,
         validate=validate,
     )
@@ -217,7 +207,7 @@ def train(
     )
     picture = run.folder / "result.jpg"
     photo = images.read(held_out[0]) if held_out else samples.photo("chelsea")
-    images.write(picture, inference.compare(photo, painting, stylizer(photo)))
+    images.write(picture, sheets.compare(photo, painting, stylizer(photo)))
     export.announce(exported, picture)
 
 

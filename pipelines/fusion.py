@@ -25,27 +25,18 @@ import statistics
 import numpy as np
 import tensorflow as tf
 
-from tfstyle import (
-    cli,
-    data,
-    export,
-    features,
-    images,
-    inference,
-    losses,
-    metrics,
-    samples,
-    steps,
-    training,
-)
+from tfstyle import cli, data, export, features, images, losses, metrics, stylize, training
+from tfstyle.data import drawn, samples
+from tfstyle.data.paintings import read as read_painting
 from tfstyle.explain import health
+from tfstyle.images import sheets
 from tfstyle.networks import generators
-from tfstyle.paintings import read as read_painting
+from tfstyle.training import steps
 
 
 def train(
     *,
-    style: str = ",".join(samples.STYLES),
+    style: str = ",".join(drawn.STYLES),
     content: str = "",
     name: str = "fusion",
     title: str = "",
@@ -116,8 +107,8 @@ def train(
     export.check_name(name)
     paintings = {}
     for part in [style] if os.path.exists(style) else style.split(","):
-        drawn = part.strip() in samples.STYLES
-        for path in [pathlib.Path(part.strip())] if drawn else data.list_files(part):
+        is_drawn = part.strip() in drawn.STYLES
+        for path in [pathlib.Path(part.strip())] if is_drawn else data.list_files(part):
             if path.stem in paintings:
                 raise ValueError(f"style {path}: another is called {path.stem} too; rename one")
             paintings[path.stem] = read_painting(str(path), style_size)
@@ -178,7 +169,7 @@ def train(
     # Train
     run = training.open_run(name, options, settings)
     result = ema.model if ema else generator
-    stylizer = inference.Stylizer.load(result)
+    stylizer = stylize.Stylizer.load(result)
     judged = held_out or samples.photo_paths()
     validators = [
         metrics.Validator(photos=judged, paintings=[painting]) for painting in paintings.values()
@@ -222,7 +213,7 @@ def train(
         strategy=strategy,
         ema=ema,
         callback=monitor,
-        sample=lambda: training.sample_grid(lambda batch: result([batch, shown_in]), shown),
+        sample=lambda: sheets.sample_grid(lambda batch: result([batch, shown_in]), shown),
         weights=step.weights,
         validate=validate,
     )
@@ -262,20 +253,20 @@ def train(
             },
         },
     )
-    stylizer = inference.Stylizer.load(exported.tflite["float32"])
+    stylizer = stylize.Stylizer.load(exported.tflite["float32"])
     pictured = [
         images.fit(images.read(path), 512) for path in held_out[:4] or samples.photo_paths()
     ]
     rows = [[None, *paintings.values()]]
     rows += [[photo, *(stylizer(photo, style=key) for key in names)] for photo in pictured]
-    images.write(run.folder / "result.jpg", inference.grid(rows))
+    images.write(run.folder / "result.jpg", sheets.grid(rows))
     if len(names) > 1:
         # From each of the first styles to the next.
         rows = [
             [stylizer(pictured[0], style={one: 4 - i, other: i}) for i in range(5)]
             for one, other in zip(names[:4], names[1:5], strict=False)
         ]
-        images.write(run.folder / "blend.jpg", inference.grid(rows))
+        images.write(run.folder / "blend.jpg", sheets.grid(rows))
         print(f"Blends      {run.folder / 'blend.jpg'}")
     export.announce(exported, run.folder / "result.jpg")
 

@@ -26,22 +26,12 @@ from typing import Literal
 
 import tensorflow as tf
 
-from tfstyle import (
-    cli,
-    data,
-    export,
-    features,
-    image_pool,
-    images,
-    inference,
-    losses,
-    metrics,
-    samples,
-    steps,
-    training,
-)
+from tfstyle import cli, data, export, features, images, losses, metrics, stylize, training
+from tfstyle.data import drawn, samples
 from tfstyle.explain import health
+from tfstyle.images import sheets
 from tfstyle.networks import discriminators, generators
+from tfstyle.training import image_pool, steps
 
 SCALE = (1.5, 2.0)
 
@@ -154,8 +144,8 @@ def train(
     held_out = data.list_files(evaluate_on)
     unseen = data.list_files(style_held_out)
     run = training.open_run(name, options, settings)
-    if style in samples.STYLES:
-        paintings = samples.write_styles(run.folder / "style", style)
+    if style in drawn.STYLES:
+        paintings = drawn.write_styles(run.folder / "style", style)
     else:
         paintings = style
 
@@ -242,7 +232,7 @@ def train(
     # Train
     network = ema.model if ema else generator
     result = generators.at_zero_noise(network) if noise_dim else network
-    stylizer = inference.Stylizer.load(result)
+    stylizer = stylize.Stylizer.load(result)
     photo_files = held_out or samples.photo_paths()
     # Of a dataset there are no files to judge by.
     dataset = any(prefix in str(paintings) for prefix in ("tfds:", "records:"))
@@ -285,7 +275,7 @@ def train(
         options=options,
         strategy=strategy,
         ema=ema,
-        sample=lambda: training.sample_grid(result, shown),
+        sample=lambda: sheets.sample_grid(result, shown),
         callback=monitor,
         weights=step.weights,
         validate=lambda: judge(stylizer),
@@ -322,7 +312,7 @@ def train(
         for row in rows:
             photo = tf.constant(row[0][None])
             row += [network([photo, z[None]])[0].numpy() for z in noise]
-    images.write(picture, inference.grid(rows))
+    images.write(picture, sheets.grid(rows))
     export.announce(exported, picture)
 
 

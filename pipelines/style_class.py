@@ -36,22 +36,13 @@ from typing import Literal
 import numpy as np
 import tensorflow as tf
 
-from tfstyle import (
-    cli,
-    data,
-    export,
-    features,
-    images,
-    inference,
-    losses,
-    metrics,
-    paintings,
-    samples,
-    steps,
-    training,
-)
+from tfstyle import cli, data, export, features, files, images, losses, metrics, stylize, training
+from tfstyle.data import drawn, paintings, samples
 from tfstyle.explain import health
+from tfstyle.images import sheets
+from tfstyle.metrics import judges
 from tfstyle.networks import discriminators, generators
+from tfstyle.training import steps
 
 # Crops of each style that the judge and the mean Gram matrices are taken from; of each style's
 # paintings kept out, and of photos, that are classed, and that the training is validated on.
@@ -60,7 +51,7 @@ FITTED, JUDGED, VALIDATED = 64, 64, 10
 
 def train(
     *,
-    style: str = ",".join(samples.STYLES),
+    style: str = ",".join(drawn.STYLES),
     content: str = "",
     name: str = "style_class",
     title: str = "",
@@ -227,13 +218,13 @@ def train(
     )
 
     # Judges
-    judge = discriminators.nearest_mean_classifier(
+    judge = judges.nearest_mean_classifier(
         features.alexnet(), np.concatenate(fitted), np.repeat(np.arange(len(names)), FITTED)
     )
     kept_out = [data.crops(split.kept_out, JUDGED, **judging) for split in splits.values()]
     judged_photos = data.crops(held_out, JUDGED, **judging)
     result = ema.model if ema else generator
-    stylizer = inference.Stylizer.load(result)
+    stylizer = stylize.Stylizer.load(result)
     validators = [
         metrics.Validator(
             photos=list(judged_photos[:VALIDATED]),
@@ -290,7 +281,7 @@ def train(
         strategy=strategy,
         ema=ema,
         callback=monitor,
-        sample=lambda: training.sample_grid(lambda batch: result([batch, shown_in]), shown),
+        sample=lambda: sheets.sample_grid(lambda batch: result([batch, shown_in]), shown),
         weights=step.weights,
         validate=validate,
     )
@@ -312,7 +303,7 @@ def train(
         "chance": 1 / len(names),
         "crops_a_style": JUDGED,
         **{
-            f"{of_what}_by_{by}": discriminators.classed(
+            f"{of_what}_by_{by}": judges.classed(
                 network.predict(pictures, verbose=0), labels, count=len(names)
             )._asdict()
             for of_what, pictures in (("paintings", of_paintings), ("stylized", of_photos))
@@ -320,7 +311,7 @@ def train(
         },
         "validation": validate(),
     }
-    figures_file = training.write_json(run.folder / "figures.json", figures)
+    figures_file = files.write_json(run.folder / "figures.json", figures)
 
     # Export
     exported = export.export(
@@ -336,11 +327,11 @@ def train(
             "figures": {"photos": "kept out of training", **figures},
         },
     )
-    stylizer = inference.Stylizer.load(exported.tflite["float32"])
+    stylizer = stylize.Stylizer.load(exported.tflite["float32"])
     pictured = [images.fit(images.read(path), 512) for path in held_out[:4]]
     rows = [[None, *(images.read(split.training[0]) for split in splits.values())]]
     rows += [[photo, *(stylizer(photo, style=key) for key in names)] for photo in pictured]
-    images.write(run.folder / "result.jpg", inference.grid(rows))
+    images.write(run.folder / "result.jpg", sheets.grid(rows))
     paintings_right, passed = (
         {by: figures[f"{of_what}_by_{by}"] for by in ("discriminator", "judge")}
         for of_what in ("paintings", "stylized")

@@ -51,7 +51,8 @@ def mixed_float16():
 @pytest.fixture(scope="session")
 def photo() -> np.ndarray:
     """A piece of a bundled photo: float32 [96, 128, 3] in [0, 1]."""
-    from tfstyle import images, samples
+    from tfstyle import images
+    from tfstyle.data import samples
 
     return images.resize(samples.photo("chelsea"), (96, 128))
 

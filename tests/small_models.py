@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from tfstyle import export
+from tfstyle.export import saved_model
 from tfstyle.networks import generators
 
 STYLES = 3
@@ -29,9 +29,11 @@ def save(generator, folder, photo):
 
     Without TFLite files and card.
     """
-    module, signatures = export._servable(generator)
+    module, signatures = saved_model._servable(generator)
     staged = folder.parent / f".{folder.parent.name}-{folder.name}"
     tf.saved_model.save(module, str(staged), signatures=signatures)
-    export._write_warm_up(staged, folder.parent.name, photo, len(generator.inputs) > 1 and STYLES)
+    saved_model._write_warm_up(
+        staged, folder.parent.name, photo, len(generator.inputs) > 1 and STYLES
+    )
     folder.parent.mkdir(exist_ok=True)
     return staged.rename(folder)

@@ -10,8 +10,9 @@ import pytest
 import tensorflow as tf
 
 from tests.small_models import shaken
-from tfstyle import cli, images, inference, learning, losses, rebuild, samples
-from tfstyle.export import export
+from tfstyle import cli, images, learning, losses, stylize
+from tfstyle.data import drawn, samples
+from tfstyle.export import export, rebuild
 from tfstyle.networks import generators
 
 
@@ -27,7 +28,7 @@ def model(tmp_path_factory):
 
 def learn(model, **options):
     options = {"count": 12, "batch_size": 1, "crop_size": 48, "style_size": 64} | options
-    return learning.learn(samples.style("mosaic", 96), "mine", model=model, **options)
+    return learning.learn(drawn.style("mosaic", 96), "mine", model=model, **options)
 
 
 def test_a_style_is_learned_and_the_others_stay(model, photo):
@@ -36,7 +37,7 @@ def test_a_style_is_learned_and_the_others_stay(model, photo):
     assert found.styles == ("mine", "a", "b") and found.nearest in ("a", "b")
     assert [number for number, _ in steps] == list(range(1, 41))
     assert steps[-1][1]["style"] < 0.9 * steps[0][1]["style"]
-    new, old = inference.Stylizer.load(found.generator), inference.Stylizer.load(model)
+    new, old = stylize.Stylizer.load(found.generator), stylize.Stylizer.load(model)
     for index, name in enumerate("ab"):
         np.testing.assert_allclose(new(photo, style=index + 1), old(photo, style=name), atol=1e-3)
     assert np.abs(new(photo, style=0) - old(photo, style=found.nearest)).mean() > 0.01
@@ -45,7 +46,7 @@ def test_a_style_is_learned_and_the_others_stay(model, photo):
 def test_alone_the_whole_network_is_fitted_to_one_style(model, photo):
     found = learn(model, count=10, alone=True)
     assert found.styles == ("mine",) and "description" not in found.card
-    new, old = inference.Stylizer.load(found.generator), inference.Stylizer.load(model)
+    new, old = stylize.Stylizer.load(found.generator), stylize.Stylizer.load(model)
     assert new.style_weights(None).shape == (1, 1)
     assert np.abs(new(photo) - old(photo, style=found.nearest)).mean() > 0.01
     kernels = [
@@ -82,18 +83,18 @@ def test_the_nearest_style_is_that_of_the_least_loss(model, tiny_extractor):
 
 def test_what_cannot_be_taught_is_refused(model, tmp_path):
     with pytest.raises(learning.LearnError, match="has a style called so"):
-        learning.learn(samples.style("mosaic", 64), "a", model=model)
+        learning.learn(drawn.style("mosaic", 64), "a", model=model)
     one = generators.fast_generator(width=4, depth=1)
     export(one, "single", directory=tmp_path, card={"options": {"width": 4, "depth": 1}})
     with pytest.raises(learning.LearnError, match="not one of several styles"):
         learn(tmp_path / "single")
-    with pytest.raises(inference.ModelNotFoundError):
+    with pytest.raises(stylize.ModelNotFoundError):
         learn(tmp_path / "nothing")
 
 
 def test_command_makes_a_model_like_the_others(model, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    images.write("my painting.png", samples.style("mosaic", 96))
+    images.write("my painting.png", drawn.style("mosaic", 96))
     images.write("photo.png", samples.photo("chelsea")[:64, :64])
     arguments = ["learn", "my painting.png", "--model", str(model), "--count", "2"]
     assert cli.main([*arguments, "--style_size", "64"]) == 0

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tfstyle import features, images, metrics, samples
+from tfstyle import features, images, metrics
+from tfstyle.data import drawn, samples
 
 ROOT = Path(__file__).parent.parent
 
@@ -16,7 +17,7 @@ def folder(tmp_path):
     (tmp_path / "photos").mkdir()
     for name in ("coffee", "rocket"):
         images.write(tmp_path / "photos" / f"{name}.png", images.fit(samples.photo(name), 64))
-    images.write(tmp_path / "starry_night.png", samples.style("swirls", 64))
+    images.write(tmp_path / "starry_night.png", drawn.style("swirls", 64))
     return tmp_path
 
 

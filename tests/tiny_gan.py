@@ -4,8 +4,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfstyle import steps, training
+from tfstyle import training
 from tfstyle.explain import health
+from tfstyle.training import steps
 
 SIDE, NOISE, BATCH = 16, 8, 16
 STEPS, EVERY = 160, 8

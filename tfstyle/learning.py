@@ -16,19 +16,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfstyle import (
-    data,
-    features,
-    images,
-    inference,
-    losses,
-    machine,
-    rebuild,
-    samples,
-    steps,
-    training,
-)
+from tfstyle import data, features, images, losses, machine, stylize, training
+from tfstyle.data import samples
+from tfstyle.export import rebuild
 from tfstyle.networks import layers
+from tfstyle.training import steps
 
 CONTENT_LAYERS = ("block3_conv3", "block4_conv2")
 
@@ -101,10 +93,10 @@ def learn(
         DataError: for `content` without images.
     """
     keras.utils.set_random_seed(seed)
-    card = inference.read_card(inference.find_saved_model(model))
+    card = stylize.read_card(stylize.find_saved_model(model))
     styles = tuple(card.get("styles") or ())
     if not styles:
-        several = [one["name"] for one in inference.shipped_models() if one.get("styles")]
+        several = [one["name"] for one in stylize.shipped_models() if one.get("styles")]
         raise LearnError(
             f"model {model}: not one of several styles. Give one of these: "
             f"{', '.join(several) or 'there are none here'}"

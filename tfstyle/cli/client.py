@@ -56,12 +56,12 @@ def run(args) -> int:
     planned, errors = jobs.plan(args.inputs, args.output, jobs.label(args.model))
     if any(target is None for _, target in planned):
         raise ValueError("-o -: give a file or a folder")
-    from tfstyle import images, inference
+    from tfstyle import images, stylize
     from tfstyle.serving import client
 
     made = notes.of_model(args, {"name": args.model, "version": args.model_version})
     noted = notes.noted(args, made)
-    names = {card["name"]: card.get("styles", ()) for card in inference.shipped_models()}
+    names = {card["name"]: card.get("styles", ()) for card in stylize.shipped_models()}
     with client.Client(
         args.url, args.model, version=args.model_version, timeout=args.timeout
     ) as server:

@@ -7,7 +7,7 @@ from tfstyle.cli import library, parsing, records
 
 
 def add(commands):
-    version = library.default("datasets.prepare", "version")
+    version = library.default("data/tfds_builder.prepare", "version")
     parser = commands.add_parser(
         "dataset",
         help="make a TFDS dataset of content and style images",
@@ -38,12 +38,12 @@ Example:
 def run(args) -> int:
     import tensorflow_datasets as tfds
 
-    from tfstyle import datasets
+    from tfstyle.data import tfds_builder
 
     if not sys.stderr.isatty():
         tfds.disable_progress_bar()
     with contextlib.redirect_stdout(sys.stderr):  # TFDS prints what it does
-        folder, reports = datasets.prepare(
+        folder, reports = tfds_builder.prepare(
             args.name,
             content=args.content,
             style=args.style,

@@ -35,7 +35,7 @@ Photos in a folder are matched to the pictures by name: photo.jpg to photo.png, 
         help="the photo; or one for each picture, in the same order; or a folder of them",
     )
     parser.add_argument("--style", required=True, metavar="S", help="the style image")
-    size = library.default("metrics.evaluate", "size")
+    size = library.default("metrics/distances.evaluate", "size")
     parser.add_argument(
         "--size",
         metavar="N",

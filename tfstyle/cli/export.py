@@ -6,7 +6,7 @@ from tfstyle.cli import library, messages, parsing
 
 
 def add(commands):
-    variants = library.constant("device", "VARIANTS")
+    variants = library.constant("export/convert", "VARIANTS")
     parser = commands.add_parser(
         "export",
         help="make TFLite files for phones, boards and browsers",
@@ -61,7 +61,8 @@ Examples:
 
 
 def run(args) -> int:
-    from tfstyle import device, images
+    from tfstyle import images
+    from tfstyle.export import device
 
     if ("int8" in args.tflite) != bool(args.calibration):
         raise ValueError(

@@ -28,7 +28,7 @@ class _Camera:
         return f"camera:{self.index}"
 
     def read(self):
-        from tfstyle import camera
+        from tfstyle.images import camera
 
         return camera.capture(self.index)
 

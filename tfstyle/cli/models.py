@@ -18,9 +18,9 @@ def add(commands):
 
 
 def run(args) -> int:
-    from tfstyle import inference
+    from tfstyle import stylize
 
-    cards = inference.shipped_models()
+    cards = stylize.shipped_models()
     if args.json:
         print(json.dumps(cards, indent=2))
         return 0

@@ -14,7 +14,7 @@ def add_sign(parser):
 
 def noted(args, made: dict) -> dict:
     """Arguments of `images.write` that note in a picture what made it, and sign it if asked to."""
-    from tfstyle import provenance
+    from tfstyle.images import provenance
 
     options = provenance.notes(made)
     if args.sign:

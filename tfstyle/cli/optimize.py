@@ -27,7 +27,7 @@ def add(commands):
         )
         for name, preset in presets.items()
     )
-    backbones = library.keys("features", "BACKBONES")
+    backbones = library.keys("features/backbones", "BACKBONES")
     fetched = ", ".join(name for name in backbones if not name.startswith("vgg16"))
     parser = commands.add_parser(
         "optimize",
@@ -94,7 +94,7 @@ Ctrl-C writes the picture so far (exit code 130); a second one ends at once and 
         help="steps; writes OUT.SCALE-STEP, as out.1-0040.png",
     )
     group.add_argument("--video", metavar="FILE", help="how it came to be: .mp4, .mkv or .webm")
-    fps = library.default("video.Writer.__init__", "fps")
+    fps = library.default("video/writer.Writer.__init__", "fps")
     group.add_argument(
         "--video_fps",
         metavar="N",
@@ -145,7 +145,7 @@ def run(args) -> int:
             **noted,
         )
 
-    fps = args.video_fps or library.default("video.Writer.__init__", "fps")
+    fps = args.video_fps or library.default("video/writer.Writer.__init__", "fps")
     with contextlib.ExitStack() as stack:
         watch = _Watch()
         if args.save_every:
@@ -157,14 +157,14 @@ def run(args) -> int:
             size = photo.shape[:2]
             final = images.scaled_size(size, options["size"] or max(size))
             watch.others.append(_frames(writer, fps, final))
-        from tfstyle import gatys
+        from tfstyle import gatys, machine
 
         try:
             with watch:
                 result = gatys.optimize(
                     photo, [gatys.Style(**style) for style in read], callback=watch, **arguments
                 )
-        except gatys.TooLargeError as error:
+        except machine.TooLargeError as error:
             raise ValueError(f"{messages.line(error)} (--size {max(error.fits)})") from error
         # "auto" may be another precision on another machine, and so another picture.
         options["precision"] = result.precision

@@ -129,7 +129,7 @@ def add_painting(parser, *, style: str):
     """Adds --style, of which this is the help, and what else `stylize` and `client` share."""
     parser.add_argument("--style", metavar="S[:W],...", type=blend, help=style)
     add_max_size(parser)
-    strength = library.default("inference.Stylizer.__call__", "strength")
+    strength = library.default("stylize/stylizer.Stylizer.__call__", "strength")
     parser.add_argument(
         "--strength",
         metavar="X",
@@ -140,7 +140,7 @@ def add_painting(parser, *, style: str):
     parser.add_argument(
         "--preserve_color", action="store_true", help="keep the colours of the photo"
     )
-    quality = library.default("images.write", "quality")
+    quality = library.default("images/files.write", "quality")
     parser.add_argument(
         "--quality",
         metavar="N",

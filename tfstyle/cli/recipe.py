@@ -7,6 +7,8 @@ import os
 
 from tfstyle.cli import library, parsing
 
+# The function whose parameters become flags.
+_OPTIMIZE = "gatys/optimization.optimize"
 # Where a picture's metadata hold how `optimize` made it.
 SETTINGS = "tfstyle:settings"
 # alpha and beta of Gatys et al. 2016, figure 4: beta is 1000 times alpha there.
@@ -123,9 +125,7 @@ def _remembered(picture: str) -> dict:
             "most programs that edit or send pictures drop them."
         )
     kinds = {name: kind for flags in knobs().values() for name, (_, kind, _) in flags.items()}
-    kinds["formula"] = parsing.word(
-        {word: word for word in library.words("gatys.optimize", "formula")}
-    )
+    kinds["formula"] = parsing.word({word: word for word in library.words(_OPTIMIZE, "formula")})
     defaults = _defaults()
 
     def option(name, value):
@@ -177,11 +177,11 @@ def knobs() -> dict[str, dict[str, tuple]]:
     positive, least_0 = parsing.number(float, 0, above=True), parsing.number(float, 0)
 
     def word(name, text=""):
-        words = library.words("gatys.optimize", name)
+        words = library.words(_OPTIMIZE, name)
         return "WORD", parsing.word({word: word for word in words}), ", ".join(words) + text
 
-    tiles = {word: word for word in library.words("gatys.optimize", "tile")}
-    backbones = {name: name for name in library.keys("features", "BACKBONES")}
+    tiles = {word: word for word in library.words(_OPTIMIZE, "tile")}
+    backbones = {name: name for name in library.keys("features/backbones", "BACKBONES")}
     groups = {
         "size and time": {
             "size": (
@@ -251,18 +251,20 @@ def _layers(text: str) -> dict[str, float]:
 
 
 def presets() -> dict[str, dict]:
-    return library.constant("gatys", "PRESETS")
+    return library.constant("gatys/optimization", "PRESETS")
 
 
 def inits() -> tuple[str, ...]:
-    return library.constant("gatys", "INITS")
+    return library.constant("gatys/optimization", "INITS")
 
 
 def _defaults() -> dict:
     """{name: default} of what `knobs` names, and of `formula`, which --alpha and --beta set."""
-    names = [name for name in library.parameters("gatys.optimize") if name != "callback"]
-    found = {name: library.default("gatys.optimize", name) for name in names}
-    return found | {name: library.default("images.write", name) for name in ("bits", "quality")}
+    names = [name for name in library.parameters(_OPTIMIZE) if name != "callback"]
+    found = {name: library.default(_OPTIMIZE, name) for name in names}
+    return found | {
+        name: library.default("images/files.write", name) for name in ("bits", "quality")
+    }
 
 
 def as_given(value) -> str:

@@ -37,7 +37,8 @@ Examples:
 def run(args) -> int:
     import tqdm
 
-    from tfstyle import data, records
+    from tfstyle import data
+    from tfstyle.data import records
 
     encoded, report = data.checked_images(args.source, max_size=args.max_size)
     # With disable=None tqdm is silent where stderr is no terminal.

@@ -117,7 +117,7 @@ Examples:
 
 
 def run(args) -> int:
-    from tfstyle import inference
+    from tfstyle import stylize
     from tfstyle.serving import config
 
     _refuse_what_would_be_ignored(args)
@@ -128,7 +128,7 @@ def run(args) -> int:
         raise ValueError(f"--port and --rest_port {args.port}: give two")
     if not args.dev and 0 in (args.port, args.rest_port):
         raise ValueError("port 0: only --dev and --web take any that is free. Give a number")
-    models = config.find_models(args.models, inference.model_folders())
+    models = config.find_models(args.models, stylize.model_folders())
     if args.dev:
         return _serve_dev(args, models)
     server = args.server or config.find_server()

@@ -62,8 +62,8 @@ the exit code is 2.""",
     parser.add_argument(
         "--runtime",
         metavar="NAME",
-        type=parsing.choice(library.words("inference.Stylizer.load", "runtime")),
-        default=library.default("inference.Stylizer.load", "runtime"),
+        type=parsing.choice(library.words("stylize/stylizer.Stylizer.load", "runtime")),
+        default=library.default("stylize/stylizer.Stylizer.load", "runtime"),
         help="tflite takes TFLite files alone, which need no TensorFlow; auto (the default) takes "
         "what --model means",
     )
@@ -83,12 +83,13 @@ def run(args) -> int:
             raise ValueError("--json and the picture both want standard output: give -o FILE")
         if sys.stdout.isatty():
             raise ValueError("standard output is a terminal: give -o FILE, or redirect it")
-    from tfstyle import images, inference
+    from tfstyle import images, stylize
+    from tfstyle.images import sheets
 
     if planned:
-        stylizer = inference.Stylizer.load(args.model, threads=args.threads, runtime=args.runtime)
+        stylizer = stylize.Stylizer.load(args.model, threads=args.threads, runtime=args.runtime)
         stylizer.style_weights(args.style)  # a wrong one is told once, not of every image
-        noted = notes.noted(args, notes.of_model(args, inference.card(args.model)))
+        noted = notes.noted(args, notes.of_model(args, stylize.card(args.model)))
 
     def paint(photo, target):
         with _tiles() as progress:
@@ -100,7 +101,7 @@ def run(args) -> int:
                 progress=progress,
             )
         if args.compare:
-            picture = inference.compare(photo, None, picture)
+            picture = sheets.compare(photo, None, picture)
         if target:
             images.write(target, picture, quality=args.quality, **noted)
         else:

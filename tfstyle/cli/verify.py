@@ -29,7 +29,7 @@ Examples:
 
 
 def run(args) -> int:
-    from tfstyle import provenance
+    from tfstyle.images import provenance
 
     plain = provenance.found(args.picture)
     signed = provenance.verified(args.picture) if provenance.can_verify() else None

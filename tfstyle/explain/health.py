@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 from scipy import stats
 
-from tfstyle import training
+from tfstyle import files, training
 from tfstyle.explain.results import Check, Explanation
 
 
@@ -173,7 +173,7 @@ class Monitor:
             alike = [ranks for ranks in late if len(ranks) == len(line["ranks"])]
             line["memorised"] = _memorised(alike, len(self._real))
         text = "".join(json.dumps(each) + "\n" for each in self._lines)
-        training.write_whole(self.file, lambda temporary: temporary.write_text(text))
+        files.write_whole(self.file, lambda temporary: temporary.write_text(text))
         with self._writer.as_default(step=step):
             for name, value in line.items():
                 if name not in _NO_SCALARS:

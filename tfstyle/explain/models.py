@@ -6,8 +6,10 @@ from pathlib import Path
 
 import keras
 
-from tfstyle import inference, rebuild, training
+from tfstyle import stylize, training
+from tfstyle.export import rebuild
 from tfstyle.networks import discriminators
+from tfstyle.stylize import runners
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,16 +46,16 @@ def load(model: str | os.PathLike) -> Networks | None:
     """
     path = Path(model)
     if path.suffix == ".keras":
-        generator = inference.read_keras(path)
+        generator = runners.read_keras(path)
         return Networks(generator, kind=rebuild.kind(generator))
     if is_run(path):
         return _of_run(path)
-    found = inference.find(model)
+    found = stylize.find(model)
     if found.suffix == ".tflite":  # what it was made from lies beside it
         found = found.with_name(found.name.split(".")[0])
     try:
         built = rebuild.of_export(found)
-    except (rebuild.RebuildError, inference.ModelNotFoundError):
+    except (rebuild.RebuildError, stylize.ModelNotFoundError):
         return None
     if built.kind == "noise":  # of which the export takes none
         return None

@@ -11,7 +11,7 @@ import jinja2
 import numpy as np
 
 import tfstyle
-from tfstyle import images, training
+from tfstyle import files, images
 from tfstyle.explain.results import Explanation
 
 _PICTURE = 512
@@ -129,8 +129,8 @@ def write(
         "tfstyle": tfstyle.__version__,
         "explanations": [each.to_json() for each in explanations],
     }
-    training.write_whole(path, lambda temporary: temporary.write_text(page, encoding="utf-8"))
-    training.write_json(numbers, content)
+    files.write_whole(path, lambda temporary: temporary.write_text(page, encoding="utf-8"))
+    files.write_json(numbers, content)
     arrays = [
         each.save_arrays(path.with_name(f"{path.stem}.{each.name}.npz")) for each in explanations
     ]

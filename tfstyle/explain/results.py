@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from tfstyle import training
+from tfstyle import files
 
 Verdict = Literal["PASS", "FAIL", "NOT TESTED"]
 
@@ -106,12 +106,12 @@ class Explanation:
 
     def save(self, folder: str | os.PathLike) -> tuple[Path, Path]:
         """Writes NAME.json and NAME.npz into `folder`, each whole or not at all; returns both."""
-        text = training.write_json(Path(folder) / f"{self.name}.json", self.to_json())
+        text = files.write_json(Path(folder) / f"{self.name}.json", self.to_json())
         return text, self.save_arrays(text.with_suffix(".npz"))
 
     def save_arrays(self, path: Path) -> Path:
         """Writes the arrays alone, whole or not at all, into an .npz file; returns `path`."""
-        return training.write_whole(
+        return files.write_whole(
             path, lambda temporary: np.savez_compressed(temporary, **self.arrays)
         )
 

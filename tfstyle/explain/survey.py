@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tfstyle import features, images, inference, losses, metrics, samples, steps
+from tfstyle import features, images, losses, metrics, stylize
+from tfstyle.data import drawn, samples
 from tfstyle.explain import (
     attribution,
     layer_meaning,
@@ -21,6 +22,7 @@ from tfstyle.explain import (
     units,
 )
 from tfstyle.explain.results import Explanation
+from tfstyle.training import steps
 
 WEIGHTS = {"content": 1.0, "style": 10.0, "tv": 1.0}
 # Longest side at which a model's styles are compared with the style image, in pixels.
@@ -91,7 +93,7 @@ def of(
     is_run = not is_picture and models.is_run(model)
     stylizer = None
     if not is_picture and not (is_run and networks.kind == "noise"):
-        stylizer = inference.Stylizer.load(networks.generator if is_run else model)
+        stylizer = stylize.Stylizer.load(networks.generator if is_run else model)
     if model_style and not (stylizer and stylizer.styles):
         raise ValueError(f"style {model_style!r}: {model} has one style alone; give none")
     if stylizer:
@@ -314,14 +316,14 @@ def _layers_job(style, extractor, full, seed):
     size, count = (96, 80) if full else (64, 30)
     layers = losses.STYLE_LAYERS if full else losses.STYLE_LAYERS[1:4:2]
     styles = {"this style": style}
-    for name in samples.STYLES:
+    for name in drawn.STYLES:
         for number in range(5 if full else 2):
-            styles[f"{name} {number}"] = samples.style(name, 128, seed=number)
+            styles[f"{name} {number}"] = drawn.style(name, 128, seed=number)
     for path in samples.photo_paths():
         styles[path.stem] = images.fit(images.read(path), 160)
     retrieved = ["this style"]
     if full:
-        retrieved += [f"{name} {number}" for name in samples.STYLES for number in range(2)]
+        retrieved += [f"{name} {number}" for name in drawn.STYLES for number in range(2)]
     textures = len(layers) * len(retrieved) + 2
     return Job(
         "what layers see",

@@ -17,6 +17,7 @@ from scipy import stats
 from tfstyle import losses
 from tfstyle.explain import edits
 from tfstyle.explain.results import Check, Explanation
+from tfstyle.images.color import lab
 
 _RHO, _ALONE = 0.5, 0.5
 # A change of the mean colour that is just seen, in Lab.
@@ -27,21 +28,6 @@ _TOWARDS = {
     "red-green": ("red", "green"),
     "yellow-blue": ("yellow", "blue"),
 }
-
-
-def lab(images) -> tf.Tensor:
-    """sRGB [B, H, W, 3] in [0, 1] -> CIE L*a*b* of the white point D65 (IEC 61966-2-1, CIE 15)."""
-    linear = tf.where(
-        images <= 0.04045, images / 12.92, ((tf.maximum(images, 0.04045) + 0.055) / 1.055) ** 2.4
-    )
-    matrix = [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750]]
-    matrix += [[0.0193339, 0.1191920, 0.9503041]]
-    xyz = tf.einsum("bhwc,dc->bhwd", linear, tf.constant(matrix, images.dtype))
-    xyz /= tf.constant([0.95047, 1.0, 1.08883], images.dtype)
-    low = (6 / 29) ** 3
-    f = tf.where(xyz > low, tf.maximum(xyz, low) ** (1 / 3), xyz / (3 * (6 / 29) ** 2) + 4 / 29)
-    x, y, z = tf.unstack(f, axis=-1)
-    return tf.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1)
 
 
 def gabor_bank(wavelengths=(4, 8), orientations: int = 4) -> tuple[list[str], list[np.ndarray]]:

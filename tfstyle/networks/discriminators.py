@@ -1,9 +1,8 @@
 """Discriminators: image [B, H, W, 3] in [0, 1] -> scores before any sigmoid, float32."""
 
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import keras
-import numpy as np
 
 from tfstyle.networks import layers as own_layers
 
@@ -104,88 +103,3 @@ def class_discriminator(
     x = type(scores)(classes, 4, kernel_initializer=initializer, name="scores")(scores.input)
     x = keras.layers.GlobalAveragePooling2D(dtype="float32")(x)
     return keras.Model(patches.inputs[0], x, name=name)
-
-
-def nearest_mean_classifier(
-    extractor: keras.Model, pictures, labels, *, batch_size: int = 32, name: str = "nearest_mean"
-) -> keras.Model:
-    """Classifier in closed form, as a judge that no training has touched.
-
-    A picture's numbers are the mean and the standard deviation over positions of each channel of
-    the extractor's layers, as styles are told apart in Huang and Belongie 2017
-    (https://arxiv.org/abs/1703.06868), eq. 15. Its class is the one whose mean is nearest, each
-    number in units of its deviation within the classes: discriminant analysis with one diagonal
-    covariance (Hastie et al. 2009, "The Elements of Statistical Learning", eq. 18.2).
-
-    Args:
-        extractor: [B, H, W, 3] in [0, 1] -> {layer: features [B, h, w, C]}.
-        pictures: float32 [M, H, W, 3] in [0, 1], at least one of each class.
-        labels: int [M], 0 to the number of classes less 1.
-        batch_size: pictures that the extractor sees at once.
-
-    Returns:
-        Functional model, [B, H, W, 3] in [0, 1] -> logits [B, classes], float32. Their order
-        counts; as channels depend on each other, the softmax is too sure.
-
-    Raises:
-        ValueError: where a class has no picture, or there are fewer than 2 classes.
-    """
-    labels = np.asarray(labels)
-    counts = np.bincount(labels)
-    if len(counts) < 2 or not counts.all():
-        raise ValueError(
-            f"nearest_mean_classifier: classes of {counts.tolist()} pictures. Give 2 or more "
-            "classes, each at least one picture."
-        )
-    images = keras.Input((None, None, 3), name="images")
-    features = [keras.ops.cast(x, "float32") for x in extractor(images).values()]
-    numbers = keras.ops.concatenate(
-        [moment(x, axis=(1, 2)) for x in features for moment in (keras.ops.mean, keras.ops.std)],
-        axis=-1,
-    )
-    measure = keras.Model(images, numbers)
-    rows = np.concatenate(
-        [
-            np.asarray(measure(pictures[i : i + batch_size]), "float64")
-            for i in range(0, len(pictures), batch_size)
-        ]
-    )
-    means = np.stack([rows[labels == label].mean(axis=0) for label in range(len(counts))])
-    variance = ((rows - means[labels]) ** 2).mean(axis=0)
-    # A number that never changes within a class must not decide alone.
-    variance = np.maximum(variance, 1e-2 * variance.mean() + 1e-12)
-    classify = keras.layers.Dense(len(counts), dtype="float32", name="classes")
-    model = keras.Model(images, classify(numbers), name=name)
-    centre = means.mean(axis=0)
-    kernel = ((means - centre) / variance).T
-    bias = -(((means**2 - centre**2) / variance).sum(axis=1)) / 2
-    classify.set_weights([kernel, bias])
-    model.trainable = False
-    return model
-
-
-class Classed(NamedTuple):
-    """What classes pictures of known styles were given: `classed`."""
-
-    accuracy: float  # share given their own style
-    accuracy_among_styles: float  # the same, had "generated" been no answer
-    confusion: list[list[int]]  # pictures of each style (row) given each class (column)
-
-
-def classed(logits, styles, *, count: int) -> Classed:
-    """How often pictures are given their style.
-
-    Args:
-        logits: [M, K], M at least 1; the first `count` classes are styles.
-        styles: int [M], 0 to count - 1, what each picture is or was to become.
-        count: number of styles, at most K.
-    """
-    logits, styles = np.asarray(logits), np.asarray(styles)
-    given = logits.argmax(axis=1)
-    confusion = np.zeros((count, logits.shape[1]), int)
-    np.add.at(confusion, (styles, given), 1)
-    return Classed(
-        float(np.mean(given == styles)),
-        float(np.mean(logits[:, :count].argmax(axis=1) == styles)),
-        confusion.tolist(),
-    )

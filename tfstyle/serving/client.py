@@ -14,7 +14,7 @@ from urllib.parse import quote, urlsplit
 import numpy as np
 import requests
 
-from tfstyle import images, inference
+from tfstyle import images, stylize
 
 TIMEOUT = 60.0
 # Codes after which the same request may well be answered.
@@ -105,7 +105,7 @@ class Client:
         preserve_color: bool = False,
         style: str | int | Mapping[str | int, float] | None = None,
     ) -> np.ndarray:
-        """The stylized image, as `inference.Stylizer` gives it.
+        """The stylized image, as `stylize.Stylizer` gives it.
 
         Args:
             image: float32 RGB [H, W, 3] in [0, 1]; it is sent with 8 bits a channel.
@@ -121,7 +121,7 @@ class Client:
             ClientError: where the server refuses, or gives no picture of that size.
             ValueError: for a strength or style that cannot be.
         """
-        inference.check_strength(strength)
+        stylize.check_strength(strength)
         reply = self.stylize_bytes(images.encode(image), style=style)
         try:
             stylized = images.decode_bytes(reply, name=f"{self._where}: the reply")
@@ -132,7 +132,7 @@ class Client:
                 f"{self._where}: replied with a picture of {stylized.shape[1]}x"
                 f"{stylized.shape[0]} pixels to one of {image.shape[1]}x{image.shape[0]}"
             )
-        return inference.finished(stylized, image, strength=strength, preserve_color=preserve_color)
+        return stylize.finished(stylized, image, strength=strength, preserve_color=preserve_color)
 
     def stylize_bytes(self, encoded: bytes, *, style=None) -> bytes:
         """A PNG of the stylized image.
@@ -152,7 +152,7 @@ class Client:
         Raises:
             ValueError: for a style that the model does not have.
         """
-        return inference.style_weights(style, self._styles)
+        return stylize.style_weights(style, self._styles)
 
 
 class _Rest:

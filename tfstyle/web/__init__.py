@@ -20,7 +20,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import tfstyle
-from tfstyle import device, inference, tflite
+from tfstyle import stylize
+from tfstyle.export import convert, device
+from tfstyle.stylize import runners
 
 STATIC = Path(__file__).parent / "static"
 
@@ -94,7 +96,7 @@ def build(
     directory = Path(directory)
     if not models:
         raise WebError("no model: give one or more")
-    if variant not in device.VARIANTS or variant == "int8":
+    if variant not in convert.VARIANTS or variant == "int8":
         raise WebError(f"variant {variant!r}: give float32, float16 or dynamic")
     if directory.exists() and not directory.is_dir():
         raise WebError(f"{directory}: a file. Give a folder")
@@ -131,7 +133,7 @@ def _files(model, shelf: Path, sizes, variant: str, progress) -> list[Path]:
     if path.suffix == ".tflite":
         if not path.is_file():
             raise WebError(f"{path}: no such file")
-        run = tflite.runner(path, 1)
+        run = runners.runner(path, 1)
         if run.size is None:
             raise WebError(
                 f"{path}: takes any size, and LiteRT.js takes fixed ones alone. Give what it was "
@@ -157,8 +159,8 @@ def _files(model, shelf: Path, sizes, variant: str, progress) -> list[Path]:
 
 def _add(entries: dict, path: Path):
     """Notes a TFLite file of a fixed size in what models.json is to say."""
-    run = tflite.runner(path, 1)
-    told = tflite.read_metadata(path) or inference.read_card(path)
+    run = runners.runner(path, 1)
+    told = runners.read_metadata(path) or stylize.read_card(path)
     name = str(told.get("name") or path.name.split(".")[0])
     styles = told.get("styles") or []
     if len(styles) != run.styles:

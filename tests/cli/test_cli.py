@@ -1,0 +1,732 @@
+"""The command line, called as a user would call it; `run` shows this docstring in its --help."""
+
+import dataclasses
+import inspect
+import io
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfstyle import cli, data, export, images, machine, metrics, stylize, training
+from tfstyle.cli import jobs, library
+from tfstyle.cli.program import documented
+from tfstyle.features import bundled
+from tfstyle.images import files
+
+# Of processes whose current folder is another.
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+
+
+@pytest.fixture(scope="session")
+def negative(tmp_path_factory) -> Path:
+    """A model as small as can be, whose answer is known: 1 - image."""
+
+    @tf.function(input_signature=[tf.TensorSpec([1, None, None, 3], tf.float32)])
+    def invert(image):
+        return 1.0 - image
+
+    module = tf.Module()
+    converter = tf.lite.TFLiteConverter.from_concrete_functions(
+        [invert.get_concrete_function()], module
+    )
+    path = tmp_path_factory.mktemp("models") / "negative.tflite"
+    path.write_bytes(converter.convert())
+    return path
+
+
+@pytest.fixture
+def desk(tmp_path, monkeypatch, negative) -> Path:
+    """An empty current folder in which the model `negative` is found by its name."""
+    shelf = tmp_path / "saved_models"
+    shelf.mkdir()
+    shutil.copy(negative, shelf)
+    card = {"name": "negative", "version": 3, "style": "Film", "licence": "CC0-1.0"}
+    (shelf / "negative.json").write_text(json.dumps(card))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def picture(path, height=24, width=40, value=0.25) -> Path:
+    """Writes an even image, in folders that are made."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    images.write(path, np.full((height, width, 3), value, np.float32))
+    return path
+
+
+def is_negative(path, value=0.25) -> bool:
+    # JPEG and WebP may be off by one step.
+    return np.abs(images.read(path) - (1 - images.from_uint8(images.to_uint8(value)))).max() < 0.01
+
+
+def stylized(*arguments) -> int:
+    return cli.main(["stylize", "--model=negative", *map(str, arguments)])
+
+
+def complaint(capsys) -> str:
+    """What was said on stderr, which is the one line that is left to say."""
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    assert captured.err.startswith("tfstyle")
+    return captured.err
+
+
+# -- the command ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", [[], ["stylize"], ["evaluate"], ["models"]])
+def test_help_shows_no_flags_of_other_libraries(command, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main([*command, "--help"])
+    assert stop.value.code == 0
+    told = capsys.readouterr().out
+    assert "usage: tfstyle" in told
+    assert "helpfull" not in told
+    assert "%" not in told
+
+
+def test_help_does_not_wait_for_tensorflow():
+    code = (
+        "import sys; from tfstyle import cli\n"
+        "try: cli.main(['stylize', '--help'])\n"
+        "finally: assert not {'tensorflow', 'keras', 'numpy'} & set(sys.modules)"
+    )
+    command = [sys.executable, "-c", code]
+    subprocess.run(command, env=ENVIRONMENT, check=True, capture_output=True)
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["--version"])
+    assert stop.value.code == 0
+    assert capsys.readouterr().out.startswith("tfstyle 0.")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([], "COMMAND"),
+        (["paint"], "paint"),
+        (["stylize"], "IN"),
+        (["stylize", "a.jpg", "--strength", "1.5"], "1.5: give a number from 0 to 1"),
+        (["stylize", "a.jpg", "--strength", "nan"], "nan: give a number from 0 to 1"),
+        (["stylize", "a.jpg", "--max_size", "0"], "0: give a whole number of at least 1"),
+        (["stylize", "a.jpg", "--quality", "x"], "x: give a whole number from 1 to 100"),
+        (["stylize", "a.jpg", "--threads", "1.5"], "1.5: give a whole number of at least 1"),
+        (["stylize", "a.jpg", "--style", "a:1,b,a:2"], "a:1,b,a:2: a twice"),
+        (["stylize", "a.jpg", "--preserve"], "unrecognized arguments: --preserve"),
+        (["evaluate", "a.jpg", "--content", "b.jpg"], "--style"),
+    ],
+)
+def test_wrong_flags_are_answered_in_one_line(arguments, told, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(arguments)
+    assert stop.value.code == 2
+    assert told in complaint(capsys)
+
+
+def test_defaults_are_those_of_the_library():
+    for path, function, parameter in (
+        ("stylize/stylizer.Stylizer.__call__", stylize.Stylizer.__call__, "strength"),
+        ("images/files.write", images.write, "quality"),
+        ("metrics/distances.evaluate", metrics.evaluate, "size"),
+    ):
+        default = inspect.signature(function).parameters[parameter].default
+        assert library.default(path, parameter) == default
+
+
+# -- stylize: where pictures go ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [
+        ("a.jpg", "a.negative.jpg"),
+        ("a.JPG", "a.negative.JPG"),
+        ("b.png", "b.negative.png"),
+        ("c.webp", "c.negative.png"),
+        ("sub/a.b.jpeg", "sub/a.b.negative.jpeg"),
+    ],
+)
+def test_without_output_the_picture_lies_beside_the_photo(desk, source, target, capsys):
+    picture(source)
+    assert stylized(source) == 0
+    assert is_negative(target)
+    assert f"{source} -> {target} (40x24" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "model", ["saved_models/negative.tflite", "./saved_models/negative.tflite"]
+)
+def test_a_model_given_by_its_path_names_the_picture_too(desk, model):
+    picture("a.png")
+    assert cli.main(["stylize", "a.png", "--model", model]) == 0
+    assert is_negative("a.negative.png")
+
+
+def test_a_version_of_a_saved_model_names_the_picture_after_the_model():
+    assert jobs.label("saved_models/mine/12/") == "mine"
+    assert jobs.label("mine.int8") == "mine.int8"
+    assert jobs.label("mine.int8.tflite") == "mine.int8"
+
+
+@pytest.mark.parametrize("output", ["x.png", "x.jpg", "x.JPEG", "x.webp", "new/sub/x.png"])
+def test_one_photo_goes_to_the_file_that_is_named(desk, output):
+    assert stylized(picture("a.jpg"), "-o", output) == 0
+    assert is_negative(output)
+    formats = {".png": b"\x89PNG", ".jpg": b"\xff\xd8", ".jpeg": b"\xff\xd8", ".webp": b"RIFF"}
+    assert Path(output).read_bytes().startswith(formats[Path(output).suffix.lower()])
+
+
+def test_one_photo_goes_into_a_folder_that_exists_or_ends_in_a_slash(desk):
+    picture("a.jpg")
+    Path("here").mkdir()
+    assert stylized("a.jpg", "-o", "here") == 0
+    assert stylized("a.jpg", "-o", "new/there/") == 0
+    assert is_negative("here/a.jpg")
+    assert is_negative("new/there/a.jpg")
+
+
+def test_several_inputs_keep_sub_folders_in_a_folder_that_is_made(desk):
+    for name in ("photos/a.jpg", "photos/x/a.png", "photos/x/y/b.webp", "c.bmp.png"):
+        picture(name)
+    Path("photos/notes.txt").write_text("no image")
+    assert stylized("photos", "c.bmp.png", "-o", "out/painted") == 0
+    made = sorted(path.relative_to("out/painted") for path in Path("out").rglob("*.*"))
+    assert list(map(str, made)) == ["a.jpg", "c.bmp.png", "x/a.png", "x/y/b.png"]
+    assert all(is_negative(Path("out/painted") / path) for path in made)
+
+
+def test_a_second_run_does_not_paint_what_the_first_one_painted(desk):
+    picture("photos/a.jpg")
+    for _ in range(2):
+        assert stylized("photos", "-o", "photos/out") == 0
+    assert [path.name for path in Path("photos/out").rglob("*")] == ["a.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["a.jpg", "-o", "x.gif"], "cannot write .gif"),
+        (["a.jpg", "-o", "x"], "without suffix"),
+        (["a.jpg", "b.jpg", "-o", "x.jpg"], "several inputs need a folder"),
+        (["a.jpg", "b.jpg", "-o", "notes"], "several inputs need a folder"),
+        (["a.jpg", "b.jpg", "-o", "-"], "standard output takes one picture"),
+        (["photos"], "photos: a folder. Say with -o DIR"),
+        (["-", "-", "-o", "out"], "- twice"),
+        (["a.jpg", "-o", "a.jpg"], "a.jpg: an input"),
+        (["a.jpg", "-o", "photos/../a.jpg"], "an input"),
+        (["photos", "-o", "photos"], "an input"),
+        (["a.jpg", "b.jpg", "-o", "."], "an input"),
+        (["a.jpg", "photos", "-o", "out"], "a.jpg and photos/a.jpg would both become out/a.jpg"),
+        (["c.png", "c.webp"], "c.png and c.webp would both become c.negative.png"),
+        (["a.jpg", "--json", "-o", "-"], "both want standard output"),
+        (["a.jpg", "-o", "notes/out/"], "notes"),
+        (["a.jpg", "--model", "monet"], "model 'monet': no file and no model of that name. There"),
+        (["a.jpg", "--model", "monet"], "negative"),
+        (["a.jpg", "--model", "notes"], "notes: not a model"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_before_any_work(desk, arguments, told, capsys):
+    for name in ("a.jpg", "b.jpg", "photos/a.jpg", "c.png", "c.webp"):
+        picture(name)
+    Path("notes").write_text("no model")
+    before = {path: path.read_bytes() for path in desk.rglob("*") if path.is_file()}
+    assert stylized(*arguments) == 2
+    line = complaint(capsys)
+    assert line.startswith("tfstyle: error: ")
+    assert told in line
+    assert {path: path.read_bytes() for path in desk.rglob("*") if path.is_file()} == before
+
+
+# -- stylize: what pictures are ---------------------------------------------------------------
+
+
+def test_strength_color_size_and_comparison_reach_the_picture(desk):
+    picture("a.png", value=0.2)
+    assert stylized("a.png", "-o", "half.png", "--strength", "0.5") == 0
+    assert stylized("a.png", "-o", "none.png", "--strength=0") == 0
+    assert stylized("a.png", "-o", "small.png", "--max_size", "20") == 0
+    assert stylized("a.png", "-o", "both.png", "--compare", "--threads=1") == 0
+    assert images.read("half.png") == pytest.approx(0.5, abs=0.003)
+    assert images.read("none.png") == pytest.approx(0.2)
+    assert images.read("small.png").shape == (12, 20, 3)
+    both = images.read("both.png")
+    assert both.shape[0] == 24
+    assert both[:, :40] == pytest.approx(0.2)
+    assert both[:, -40:] == pytest.approx(0.8)
+    color = np.zeros((8, 8, 3), np.float32) + np.float32([1, 0, 0])
+    images.write("red.png", color)
+    assert stylized("red.png", "-o", "kept.png", "--preserve_color") == 0
+    red, green, blue = images.read("kept.png")[0, 0]
+    assert red > green == blue
+
+
+def test_quality_makes_smaller_files(desk, photo):
+    images.write("a.png", photo)
+    assert stylized("a.png", "-o", "95.jpg") == 0
+    assert stylized("a.png", "-o", "20.jpg", "--quality", "20") == 0
+    assert Path("20.jpg").stat().st_size < Path("95.jpg").stat().st_size / 2
+
+
+# -- stylize: bad files -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def mixed(desk) -> Path:
+    """Two photos among a PDF, an empty file and half a JPEG."""
+    whole = picture("photos/good.jpg").read_bytes()
+    picture("photos/sub/fine.png")
+    Path("photos/bill.jpg").write_bytes(b"%PDF-1.7 and so on")
+    Path("photos/empty.png").write_bytes(b"")
+    Path("photos/half.jpg").write_bytes(whole[: len(whole) // 2])
+    return desk
+
+
+def test_bad_files_do_not_stop_the_others_and_are_all_named(mixed, capsys):
+    assert stylized("photos", "missing.jpg", "-o", "out") == 2
+    assert is_negative("out/good.jpg")
+    assert is_negative("out/sub/fine.png")
+    assert sorted(path.name for path in Path("out").rglob("*.*")) == ["fine.png", "good.jpg"]
+    told = capsys.readouterr()
+    assert told.out.count("\n") == 2
+    *lines, last = told.err.splitlines()
+    assert all(line.startswith("tfstyle: error: ") for line in lines)
+    bad = ["missing.jpg", "photos/bill.jpg", "photos/empty.png", "photos/half.jpg"]
+    assert sorted(line.split(": ")[2] for line in lines) == bad
+    assert "PDF" in told.err
+    assert last == "tfstyle: 4 of 6 could not be stylized"
+
+
+def test_json_tells_what_was_done_and_what_was_not(mixed, capsys):
+    assert stylized("photos", "-o", "out", "--json", "--max_size=20") == 2
+    told = json.loads(capsys.readouterr().out)
+    first, second = told["images"]
+    assert first["seconds"] >= 0
+    assert {**first, "seconds": 0} == {
+        "input": "photos/good.jpg",
+        "output": "out/good.jpg",
+        "width": 20,
+        "height": 12,
+        "seconds": 0,
+        "model": "negative",
+    }
+    assert second["output"] == "out/sub/fine.png"
+    assert {entry["input"]: "error" in entry for entry in told["errors"]} == {
+        "photos/bill.jpg": True,
+        "photos/empty.png": True,
+        "photos/half.jpg": True,
+    }
+
+
+def test_a_single_bad_file_is_one_line(desk, capsys):
+    Path("photo.jpg").write_bytes(b"%PDF-1.7")
+    assert stylized("photo.jpg") == 2
+    assert "photo.jpg: not an image" in complaint(capsys)
+    assert stylized("nowhere.jpg") == 2
+    assert "nowhere.jpg: no such file" in complaint(capsys)
+
+
+def test_a_folder_without_images_says_what_was_looked_for(desk, capsys):
+    Path("photos").mkdir()
+    assert stylized("photos", "-o", "out") == 2
+    assert "photos: no images in it (.jpg" in complaint(capsys)
+
+
+def test_what_is_too_large_is_told_with_the_flag_that_helps(desk, capsys, monkeypatch):
+    def refuse(self, image, **_):
+        raise machine.TooLargeError("too large. Make the image at most 7x5", (5, 7))
+
+    monkeypatch.setattr(stylize.Stylizer, "__call__", refuse)
+    assert stylized(picture("a.jpg")) == 2
+    assert complaint(capsys).endswith(
+        "a.jpg: too large. Make the image at most 7x5 (--max_size 7)\n"
+    )
+
+
+def test_a_name_that_is_no_text_is_painted_like_others(desk, capsys):
+    name = os.fsdecode(b"gr\xfcn.jpg")
+    picture("a.jpg").rename(name)
+    assert stylized(name) == 0
+    assert is_negative(os.fsdecode(b"gr\xfcn.negative.jpg"))
+
+
+def test_an_interrupt_keeps_what_is_finished_and_leaves_nothing_half_written(
+    desk, capsys, monkeypatch
+):
+    for name in "abc":
+        picture(f"photos/{name}.png")
+    write = images.write
+
+    def interrupted(path, *arguments, **options):
+        if path.name == "b.png":
+            signal.raise_signal(signal.SIGINT)
+        write(path, *arguments, **options)
+
+    monkeypatch.setattr(files, "write", interrupted)
+    assert stylized("photos", "-o", "out") == 130
+    assert [path.name for path in Path("out").iterdir()] == ["a.png"]
+    assert capsys.readouterr().err == "tfstyle: interrupted\n"
+
+
+# -- stylize: pipes ---------------------------------------------------------------------------
+
+
+def test_standard_input_goes_to_standard_output_and_nothing_else_does(
+    desk, capsysbinary, monkeypatch
+):
+    file = io.BytesIO(picture("a.jpg").read_bytes())
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(file))
+    assert stylized("-") == 0
+    told = capsysbinary.readouterr()
+    assert told.err == b""
+    assert told.out.startswith(b"\x89PNG")
+    assert images.decode_bytes(told.out) == pytest.approx(191 / 255, abs=0.01)
+
+
+def test_standard_output_that_takes_little_at_a_time_gets_the_whole_picture(desk, monkeypatch):
+    class Raw(io.BytesIO):
+        """As the standard output of an unbuffered Python."""
+
+        def write(self, data):
+            return super().write(data[:10])
+
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(Raw()))
+    assert stylized(picture("a.png"), "-o", "-") == 0
+    assert images.decode_bytes(sys.stdout.buffer.getvalue()) == pytest.approx(191 / 255)
+
+
+def test_standard_input_can_be_one_of_several(desk, monkeypatch):
+    file = io.BytesIO(picture("a.jpg").read_bytes())
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(file))
+    assert stylized("-", "a.jpg", "-o", "out") == 0
+    assert is_negative("out/stdin.png")
+    assert is_negative("out/a.jpg")
+
+
+def test_standard_input_that_is_no_image_is_one_line(desk, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"")))
+    assert stylized("-") == 2
+    assert complaint(capsys) == "tfstyle: error: standard input: empty file (0 bytes).\n"
+
+
+def test_as_a_process_it_works_in_a_pipe_and_is_silent_when_the_pipe_closes(desk, photo):
+    images.write("a.png", photo)
+    source = Path("a.png").read_bytes()
+    command = [sys.executable, "-m", "tfstyle", "stylize", "--model=negative"]
+    streams = {"input": source, "capture_output": True}
+    done = subprocess.run([*command, "-", "-o", "-"], env=ENVIRONMENT, **streams)
+    assert done.returncode == 0, done.stderr.decode()
+    assert np.abs(images.decode_bytes(done.stdout) - (1 - images.read("a.png"))).max() < 0.003
+
+    read, write = os.pipe()
+    os.close(read)
+    streams = {"stdout": write, "stderr": subprocess.PIPE}
+    done = subprocess.run([*command, "a.png"], env=ENVIRONMENT, **streams)
+    os.close(write)
+    assert done.returncode == 141
+    assert b"Traceback" not in done.stderr
+    assert b"Exception" not in done.stderr
+    assert Path("a.negative.png").exists()
+
+
+# -- evaluate ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def judged(desk, monkeypatch, tiny_extractor, photo) -> Path:
+    """Two photos, each with a picture: one untouched, one the negative of the other photo."""
+    monkeypatch.setattr(bundled, "vgg16", lambda layers: tiny_extractor)
+    for folder in ("photos", "painted"):
+        Path(folder).mkdir()
+    images.write("photos/cat.png", photo)
+    images.write("photos/cat.b.png", photo[:, ::-1])
+    images.write("painted/cat.negative.png", photo)
+    images.write("painted/cat.b.png", 1 - photo[:, ::-1])
+    images.write("style.png", photo[::2, ::-1] ** 2)
+    return desk
+
+
+def evaluate(*arguments):
+    return cli.main(["evaluate", *arguments, "--style", "style.png"])
+
+
+def test_an_untouched_photo_has_content_distance_0_and_its_own_style(judged, capsys):
+    content = ["--content", "photos/cat.png"]
+    assert evaluate("painted/cat.negative.png", *content, "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    (score,) = told["images"]
+    assert (score["output"], score["content"]) == ("painted/cat.negative.png", "photos/cat.png")
+    assert score["content_distance"] == 0
+    assert score["relative_style_distance"] == 1
+    assert score["style_distance"] > 0
+    assert told["mean"]["content_distance"] == 0
+    assert (told["style"], told["size"]) == ("style.png", 512)
+
+
+def test_the_table_has_a_row_for_each_picture_and_their_mean(judged, capsys):
+    assert evaluate("painted", "--content", "photos", "--size", "64") == 0
+    header, *rows = [re.split(" {2,}", line) for line in capsys.readouterr().out.splitlines()]
+    assert header == ["output", "style distance", "relative to photo", "content distance"]
+    assert [row[0] for row in rows] == ["painted/cat.b.png", "painted/cat.negative.png", "mean"]
+    distances = [float(row[-1]) for row in rows]
+    assert distances[0] > 0 == distances[1]
+    assert distances[2] == pytest.approx(distances[0] / 2, abs=1e-4)
+
+
+def test_photos_are_matched_by_folder_by_order_or_one_for_all(judged, capsys):
+    pictures = ["painted/cat.b.png", "painted/cat.negative.png"]
+    for content in (["photos"], ["photos/cat.b.png", "photos/cat.png"], ["photos/cat.png"]):
+        assert evaluate(*pictures, "--json", "--size=64", "--content", *content) == 0
+        told = json.loads(capsys.readouterr().out)
+        used = [entry["content"] for entry in told["images"]]
+        assert used == (
+            ["photos/cat.png"] * 2
+            if content == ["photos/cat.png"]
+            else ["photos/cat.b.png", "photos/cat.png"]
+        )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["painted", "--content", "style.png", "style.png", "style.png"], "3 photos for 2"),
+        (["style.png", "--content", "photos"], "style.png: which photo in photos is it of? Found"),
+        (["painted", "--content", "photos/dog.png"], "photos/dog.png: no such file"),
+        (["empty", "--content", "photos"], "empty: no images"),
+        (["nowhere", "--content", "photos"], "nowhere: no such file or folder"),
+    ],
+)
+def test_what_cannot_be_evaluated_is_told_in_one_line(judged, arguments, told, capsys):
+    Path("empty").mkdir()
+    assert evaluate(*arguments) == 2
+    assert told in complaint(capsys)
+
+
+# -- models -----------------------------------------------------------------------------------
+
+
+def test_models_are_listed_as_a_table_and_as_their_cards(desk, negative, capsys):
+    assert cli.main(["models"]) == 0
+    header, *rows = capsys.readouterr().out.splitlines()
+    assert header.split() == ["name", "size", "style", "licence", "version", "where"]
+    (row,) = [row for row in rows if row.startswith("negative ")]
+    assert row.split()[3:] == ["Film", "CC0-1.0", "3", str(desk / "saved_models")]
+    assert row.split()[1:3] == [f"{negative.stat().st_size / 1e6:.2f}", "MB"]
+    assert cli.main(["models", "--json"]) == 0
+    cards = {card["name"]: card for card in json.loads(capsys.readouterr().out)}
+    assert cards["negative"]["version"] == 3
+    assert cards["negative"]["paths"]["tflite"].endswith("negative.tflite")
+
+
+# -- run --------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Speed:
+    """How fast.
+
+    Args:
+        gear: which one.
+        turbo: more of it.
+        dry_run: print the options and stop.
+    """
+
+    gear: Literal[1, 2, 3] = 1
+    turbo: bool = True
+    dry_run: bool = False
+
+    def __post_init__(self):
+        if self.gear == 3 and not self.turbo:
+            raise ValueError("gear 3 without turbo: use --turbo")
+
+
+calls = []
+
+
+def train(
+    *,
+    steps: int = 5,
+    rate: float = 0.5,
+    style: str = "swirls",
+    noise: bool = False,
+    kind: Literal["a", "b"] = "a",
+    limit: float | None = None,
+    norm: Literal["x", "y"] | None = "x",
+    speed: Speed = Speed(gear=2),  # noqa: B008
+):
+    """Trains.
+
+    Args:
+        steps: how many,
+            100 % of them.
+        rate, style: of what: that.
+        noise: on or off.
+
+    Returns:
+        Nothing that: matters.
+    """
+    calls.append(locals())
+    return "ignored"
+
+
+def program(function, *arguments) -> int:
+    calls.clear()
+    with pytest.raises(SystemExit) as stop:
+        cli.run(function, arguments)
+    return stop.value.code
+
+
+DEFAULTS = {
+    "steps": 5,
+    "rate": 0.5,
+    "style": "swirls",
+    "noise": False,
+    "kind": "a",
+    "limit": None,
+    "norm": "x",
+    "speed": Speed(gear=2),
+}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "changed"),
+    [
+        ([], {}),
+        (["--steps=7"], {"steps": 7}),
+        (["--steps", "7"], {"steps": 7}),
+        (["--rate=1e-3", "--style="], {"rate": 1e-3, "style": ""}),
+        (["--rate", "-1"], {"rate": -1.0}),
+        (["--noise"], {"noise": True}),
+        (["--noise", "--nonoise"], {"noise": False}),
+        (["--kind=b", "--limit=2"], {"kind": "b", "limit": 2.0}),
+        (["--limit=2", "--limit=none", "--norm=none"], {"limit": None, "norm": None}),
+        (["--norm=y"], {"norm": "y"}),
+        (["--gear=3"], {"speed": Speed(gear=3)}),
+        (["--noturbo"], {"speed": Speed(gear=2, turbo=False)}),
+    ],
+)
+def test_flags_reach_the_function_in_their_types(arguments, changed):
+    assert program(train, *arguments) == 0
+    assert calls == [DEFAULTS | changed]
+    assert {k: type(v) for k, v in calls[0].items()} == {
+        k: type(v) for k, v in (DEFAULTS | changed).items()
+    }
+
+
+def test_help_of_a_program_comes_from_docstrings_and_signature(capsys):
+    assert program(train, "--help") == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "usage: python -m test_cli" in told
+    assert "The command line, called as a user would call it" in told
+    assert "--steps N how many, 100 % of them. (default 5)" in told
+    assert "--rate X of what: that. (default 0.5)" in told
+    assert "--style TEXT of what: that. (default swirls)" in told
+    assert "--noise, --nonoise on or off. (default off)" in told
+    assert "--kind a|b (default a)" in told
+    assert "test_cli speed: --gear 1|2|3 which one. (default 2)" in told
+    assert "--turbo, --noturbo more of it. (default on)" in told
+    assert "matters" not in told
+
+
+def test_dry_run_prints_the_resolved_options_and_calls_nothing(capsys):
+    assert program(train, "--dry_run", "--steps=9", "--noturbo") == 0
+    assert calls == []
+    assert json.loads(capsys.readouterr().out) == {
+        **{key: value for key, value in DEFAULTS.items() if key != "speed"},
+        "steps": 9,
+        "gear": 2,
+        "turbo": False,
+        "dry_run": True,
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--nope"], "unrecognized arguments: --nope"),
+        (["--step=1"], "unrecognized arguments: --step=1"),
+        (["--steps=1.5"], "argument --steps: invalid int value: '1.5'"),
+        (["--kind=c"], "'c'"),
+        (["--gear=4"], "4"),
+        (["--gear=3", "--noturbo"], "gear 3 without turbo: use --turbo"),
+        (["--gear=3", "--noturbo", "--dry_run"], "gear 3 without turbo: use --turbo"),
+    ],
+)
+def test_wrong_flags_of_a_program_are_answered_in_one_line(arguments, told, capsys):
+    assert program(train, *arguments) == 2
+    assert calls == []
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert error.startswith("python -m test_cli: error: ")
+    assert told in error
+
+
+def test_a_flag_without_default_is_required(capsys):
+    def paint(*, style: str):
+        calls.append(style)
+
+    assert program(paint) == 2
+    assert "--style" in capsys.readouterr().err
+    assert program(paint, "--style=x") == 0
+    assert calls == ["x"]
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "told"),
+    [
+        (ValueError("steps 0:\n give 1"), 2, "error: steps 0: give 1"),
+        (images.ImageError("a.jpg: empty"), 2, "error: a.jpg: empty"),
+        (data.DataError("no images"), 2, "error: no images"),
+        (training.TrainingError("loss is nan"), 2, "error: loss is nan"),
+        (export.ExportError("differs"), 2, "error: differs"),
+        (stylize.ModelNotFoundError("no model"), 2, "error: no model"),
+        (PermissionError(13, "Permission denied", "runs"), 2, "error: runs: Permission denied"),
+        (training.Interrupted("stopped", signal.SIGINT), 130, "stopped"),
+        (training.Interrupted("stopped", signal.SIGTERM), 143, "stopped"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+    ],
+)
+def test_errors_and_interrupts_become_one_line_and_an_exit_code(error, code, told, capsys):
+    def fail():
+        raise error
+
+    assert program(fail) == code
+    assert capsys.readouterr().err == f"python -m test_cli: {told}\n"
+
+
+def test_a_bug_keeps_its_traceback():
+    def fail():
+        raise KeyError("bug")
+
+    with pytest.raises(KeyError):
+        cli.run(fail, [])
+
+
+def test_a_parameter_that_cannot_be_a_flag_is_named():
+    def paint(*, sizes: list[int] = ()):
+        pass
+
+    with pytest.raises(TypeError, match="sizes"):
+        cli.run(paint, [])
+
+
+def test_the_options_of_training_become_documented_flags(capsys):
+    def paint(*, options: training.Options = training.Options(steps=77)):  # noqa: B008
+        pass
+
+    assert program(paint, "--dry_run", "--noresume") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told == dataclasses.asdict(training.Options(steps=77, resume=False, dry_run=True))
+    assert documented(training.Options).keys() == told.keys()

@@ -1,0 +1,377 @@
+"""Exports run as their users run them: by signature, in a graph session, in an interpreter."""
+
+import hashlib
+import json
+import shutil
+import struct
+import zlib
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
+from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
+
+from tfstyle import images
+from tfstyle.export import (
+    BOUNDS,
+    MAX_SERVED_PIXELS,
+    ExportError,
+    announce,
+    check_name,
+    export,
+    saved_model,
+)
+from tfstyle.networks import generators
+
+SIZES = [(16, 16), (17, 33), (64, 48), (3, 40)]
+
+
+def tiny_generator(seed=0):
+    """Few channels, and weights far enough from their start that every one of them matters."""
+    rng = np.random.default_rng(seed)
+    generator = generators.fast_generator(width=4, depth=1)
+    generator.set_weights([w + rng.normal(0, 0.1, w.shape) for w in generator.get_weights()])
+    return generator
+
+
+@pytest.fixture(scope="module")
+def generator():
+    return tiny_generator()
+
+
+@pytest.fixture(scope="module")
+def exported(generator, tmp_path_factory):
+    card = {"description": "A test.", "licence": "CC0-1.0", "limits": ["blind to cats"]}
+    return export(generator, "tiny", directory=tmp_path_factory.mktemp("models"), card=card)
+
+
+@pytest.fixture(scope="module")
+def served(exported):
+    return tf.saved_model.load(str(exported.saved_model))
+
+
+def snapshot(folder):
+    return {
+        path.relative_to(folder): path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+    }
+
+
+def png_that_claims(width, height):
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    crc = struct.pack(">I", zlib.crc32(header))
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + crc
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_float_signature_equals_keras(served, generator, rng, size):
+    batch = rng.random((2, *size, 3), np.float32)
+    stylized = served.signatures["float"](images=tf.constant(batch))["stylized"]
+    np.testing.assert_allclose(stylized, generator(batch, training=False), atol=1e-5)
+
+
+def test_a_single_pixel_is_an_image_too(served):
+    # What it becomes is noise: instance norm divides by its standard deviation, which is 0.
+    batch = tf.constant([[[[10, 20, 30]]]], tf.uint8)
+    assert served.signatures["serving_default"](images=batch)["stylized"].shape == [1, 1, 1, 3]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_default_signature_rounds_keras_to_uint8(served, generator, rng, size):
+    batch = rng.integers(0, 256, (2, *size, 3), np.uint8)
+    stylized = served.signatures["serving_default"](images=tf.constant(batch))["stylized"]
+    expected = generator(images.from_uint8(batch), training=False).numpy() * 255
+    assert stylized.dtype == tf.uint8
+    assert np.abs(stylized.numpy() - expected).max() <= 0.51
+
+
+def test_encoded_signature_takes_images_of_different_sizes_in_one_call(served, generator, photo):
+    files = [images.encode(photo[:20, :31]), images.encode(photo[:48, :17], "jpeg")]
+    answer = served.signatures["encoded"](image_bytes=tf.constant(files))["stylized_bytes"]
+    for file, stylized in zip(files, answer.numpy(), strict=True):
+        assert stylized.startswith(b"\x89PNG")
+        expected = generator(images.decode_bytes(file)[np.newaxis], training=False)[0]
+        # The decoders of JPEG may differ by 1/255 before the generator.
+        assert np.abs(images.decode_bytes(stylized) - expected).mean() < 2 / 255
+        assert images.decode_bytes(stylized).shape == expected.shape
+
+
+def test_encoded_signature_takes_no_images_at_all(served):
+    answer = served.signatures["encoded"](image_bytes=tf.constant([], tf.string))
+    assert answer["stylized_bytes"].shape == [0]
+
+
+@pytest.mark.parametrize("damage", ["truncated", "foreign", "empty"])
+def test_encoded_signature_refuses_what_it_cannot_decode(served, photo, damage):
+    good = images.encode(photo)
+    bad = {"truncated": good[: len(good) // 2], "foreign": b"%PDF-1.7", "empty": b""}[damage]
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        served.signatures["encoded"](image_bytes=tf.constant([good, bad]))
+
+
+def test_encoded_signature_names_the_limit_that_an_image_exceeds(served):
+    bomb = png_that_claims(4001, 4000)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=f"4001x4000.*{MAX_SERVED_PIXELS}"):
+        served.signatures["encoded"](image_bytes=tf.constant([bomb]))
+
+
+def test_names_are_those_of_the_rest_interface(served):
+    names = {
+        key: (list(signature.structured_input_signature[1]), list(signature.structured_outputs))
+        for key, signature in served.signatures.items()
+    }
+    assert names == {
+        "serving_default": (["images"], ["stylized"]),
+        "float": (["images"], ["stylized"]),
+        "encoded": (["image_bytes"], ["stylized_bytes"]),
+    }
+
+
+def test_saved_model_loads_and_runs_in_a_graph_session_as_in_tensorflow_serving(
+    exported, generator, photo
+):
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        model = tf.compat.v1.saved_model.loader.load(session, ["serve"], str(exported.saved_model))
+
+        def run(key, output, **inputs):
+            signature = model.signature_def[key]
+            feed = {signature.inputs[name].name: value for name, value in inputs.items()}
+            return session.run(signature.outputs[output].name, feed)
+
+        batch = images.to_uint8(photo[np.newaxis, :33, :17])
+        stylized = run("serving_default", "stylized", images=batch)
+        file = images.encode(photo[:33, :17])
+        encoded = run("encoded", "stylized_bytes", image_bytes=[file])
+        with pytest.raises(tf.errors.InvalidArgumentError):
+            run("encoded", "stylized_bytes", image_bytes=[file[:40]])
+    expected = generator(images.from_uint8(batch), training=False)[0].numpy()
+    np.testing.assert_allclose(images.from_uint8(stylized[0]), expected, atol=1 / 255)
+    np.testing.assert_allclose(images.decode_bytes(encoded[0]), expected, atol=2 / 255)
+
+
+def test_warm_up_asks_each_signature_and_runs_in_a_graph_session(exported):
+    path = exported.saved_model / "assets.extra" / "tf_serving_warmup_requests"
+    assert path.stat().st_size < 150_000
+    records = tf.data.TFRecordDataset(str(path)).as_numpy_iterator()
+    requests = [PredictionLog.FromString(record).predict_log.request for record in records]
+    asked = [request.model_spec.signature_name for request in requests]
+    assert asked == ["serving_default", "float", "encoded"]
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        model = tf.compat.v1.saved_model.loader.load(session, ["serve"], str(exported.saved_model))
+        for request in requests:
+            signature = model.signature_def[request.model_spec.signature_name]
+            assert request.inputs.keys() == signature.inputs.keys()
+            (output,) = signature.outputs.values()
+            feed = {
+                signature.inputs[name].name: tf.make_ndarray(value)
+                for name, value in request.inputs.items()
+            }
+            count = len(next(iter(feed.values())))
+            assert len(session.run(output.name, feed)) == count
+
+
+@pytest.mark.parametrize("key", ["serving_default", "float"])
+@pytest.mark.parametrize("shape", [(1, 4001, 4000, 3), (0, 4, 4, 3), (1, 0, 4, 3)])
+def test_tensors_beyond_the_limit_and_without_pixels_are_refused(exported, key, shape):
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        model = tf.compat.v1.saved_model.loader.load(session, ["serve"], str(exported.saved_model))
+        signature = model.signature_def[key]
+        batch = np.zeros(shape, np.uint8 if key == "serving_default" else np.float32)
+        message = f"{shape[0]} images of {shape[2]}x{shape[1]} .*limit of {MAX_SERVED_PIXELS}"
+        with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+            session.run(
+                signature.outputs["stylized"].name, {signature.inputs["images"].name: batch}
+            )
+
+
+def test_saved_model_holds_each_weight_once(exported, generator):
+    prefix = exported.saved_model / "variables" / "variables"
+    shapes = tf.train.load_checkpoint(str(prefix)).get_variable_to_shape_map()
+    shapes.pop("_CHECKPOINTABLE_OBJECT_GRAPH")
+    assert sum(np.prod(shape, dtype=int) for shape in shapes.values()) == generator.count_params()
+    (data,) = exported.saved_model.glob("variables/*.data-*")
+    assert data.stat().st_size < 1.5 * 4 * generator.count_params()
+
+
+@pytest.mark.parametrize("variant", ["float32", "float16", "dynamic"])
+def test_tflite_runs_at_any_size_in_built_in_operations(exported, generator, rng, variant):
+    interpreter = Interpreter(model_path=str(exported.tflite[variant]))
+    (source,), (result,) = interpreter.get_input_details(), interpreter.get_output_details()
+    assert list(source["shape_signature"]) == [1, -1, -1, 3]
+    assert source["dtype"] == result["dtype"] == np.float32
+    signatures = {"serving_default": {"inputs": ["images"], "outputs": ["stylized"]}}
+    if variant != "float16":
+        signatures["statistics"] = {"inputs": ["images"], "outputs": ["statistics"]}
+        signatures["tiles"] = {"inputs": ["images", "statistics"], "outputs": ["stylized"]}
+    assert interpreter.get_signature_list() == signatures
+    # Variables in place of constants: the weights would not be in the file.
+    operations = {details["op_name"] for details in interpreter._get_ops_details()}
+    assert not [o for o in operations if o.startswith("Flex") or o in ("CUSTOM", "READ_VARIABLE")]
+
+    tolerance = {"float32": 1e-4, "float16": 0.02, "dynamic": 0.1}[variant]
+    for size in [*SIZES, SIZES[0]]:
+        batch = rng.random((1, *size, 3), np.float32)
+        interpreter.resize_tensor_input(source["index"], batch.shape)
+        interpreter.allocate_tensors()
+        interpreter.set_tensor(source["index"], batch)
+        interpreter.invoke()
+        stylized = interpreter.get_tensor(result["index"])
+        np.testing.assert_allclose(stylized, generator(batch, training=False), atol=tolerance)
+
+
+def test_smaller_variants_are_smaller(tmp_path):
+    generator = generators.fast_generator(width=16, depth=1)
+    module, _ = saved_model._servable(generator)
+    functions = {"serving_default": saved_model._one_image(generator)}
+    sizes = [
+        len(saved_model._tflite("x", module, functions, variant))
+        for variant in ("float32", "float16", "dynamic")
+    ]
+    assert sizes[1] < 0.65 * sizes[0] and sizes[2] < 0.45 * sizes[0]
+
+
+def test_card_says_what_was_told_and_measured(exported, generator):
+    card = json.loads(exported.card.read_text("utf-8"))
+    assert list(card) == [
+        "name", "version", "created", "tfstyle", "tensorflow", "keras", "description", "licence",
+        "parameters", "tile_margin", "memory_bytes_per_pixel", "signatures", "parity", "limits",
+        "files", "versions",
+    ]  # fmt: skip
+    assert (card["name"], card["version"]) == ("tiny", 1)
+    assert card["created"].endswith("+00:00")
+    assert card["parameters"] == generator.count_params()
+    # In and out alone are 24; on another machine the kernels may differ.
+    assert 24 < card["memory_bytes_per_pixel"] < 500
+    assert card["signatures"]["encoded"]["inputs"] == {"image_bytes": "string [None]"}
+    assert "blind to cats" in card["limits"] and len(card["limits"]) > 1
+    assert card["parity"] == exported.parity
+    for artifact, (measure, bound) in BOUNDS.items():
+        assert 0 <= card["parity"][artifact][measure] <= bound
+    assert [entry["version"] for entry in card["versions"]] == [1]
+
+
+def test_card_lists_every_file_with_its_size_and_hash(exported):
+    folder = exported.card.parent
+    files = json.loads(exported.card.read_text("utf-8"))["files"]
+    there = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*")}
+    del there["tiny.json"]
+    assert files.keys() == {name for name, path in there.items() if path.is_file()}
+    for name, told in files.items():
+        data = there[name].read_bytes()
+        assert told == {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+
+
+def test_announcement_names_every_artifact(exported, capsys):
+    announce(exported, "runs/tiny/result.jpg")
+    told = capsys.readouterr().out
+    for path in (exported.saved_model, *exported.tflite.values(), exported.card):
+        assert f"{path}" in told.split()
+    assert "runs/tiny/result.jpg" in told.split()
+
+
+def test_exporting_again_makes_version_2_and_leaves_version_1_untouched(exported, tmp_path, photo):
+    folder = shutil.copytree(exported.card.parent, tmp_path / "models")
+    before, old_tflite = snapshot(folder / "tiny" / "1"), (folder / "tiny.tflite").read_bytes()
+    (folder / "tiny" / "notes").mkdir()  # not a version
+
+    second = export(tiny_generator(2), "tiny", directory=folder, photo=photo)
+    assert (second.version, second.saved_model) == (2, folder / "tiny" / "2")
+    assert snapshot(folder / "tiny" / "1") == before
+    assert second.tflite["float32"].read_bytes() != old_tflite
+    card = json.loads(second.card.read_text("utf-8"))
+    assert card["version"] == 2
+    assert [entry["version"] for entry in card["versions"]] == [1, 2]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "tiny", "tiny.dynamic.tflite", "tiny.float16.tflite", "tiny.json", "tiny.tflite",
+    ]  # fmt: skip
+
+
+def test_model_trained_in_mixed_precision_is_exported_in_float32(tmp_path, photo, rng):
+    keras.mixed_precision.set_global_policy("mixed_float16")
+    try:
+        generator = tiny_generator()
+        exported = export(generator, "mixed", directory=tmp_path, photo=photo)
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+    assert "mixed_float16" in {layer.dtype_policy.name for layer in generator.layers}
+    reference = tiny_generator()
+    reference.set_weights(generator.get_weights())
+    batch = rng.random((1, 40, 24, 3), np.float32)
+    served = tf.saved_model.load(str(exported.saved_model))
+    stylized = served.signatures["float"](images=tf.constant(batch))["stylized"]
+    np.testing.assert_allclose(stylized, reference(batch, training=False), atol=1e-5)
+
+
+def test_parity_beyond_the_bound_names_the_artifact_and_leaves_nothing(
+    generator, photo, tmp_path, monkeypatch
+):
+    monkeypatch.setitem(BOUNDS, "tflite_dynamic", ("mean", 1e-9))
+    with pytest.raises(ExportError, match=r"photo: tflite_dynamic by mean .*bound 0") as error:
+        export(generator, "tiny", directory=tmp_path, photo=photo)
+    assert "float16" not in str(error.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_parity_is_not_had_by_nan(exported, photo):
+    broken = tiny_generator()
+    broken.set_weights([np.full_like(w, np.nan) for w in broken.get_weights()])
+    with pytest.raises(ExportError, match="saved_model_float by max nan"):
+        saved_model._parity("broken", broken, photo, exported.saved_model, exported.tflite)
+
+
+def test_interruption_leaves_nothing(generator, photo, tmp_path, monkeypatch):
+    def interrupt(*_):
+        assert list(tmp_path.rglob("saved_model.pb"))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(saved_model, "_tflite", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        export(generator, "tiny", directory=tmp_path, photo=photo)
+    assert not list(tmp_path.iterdir())
+
+
+class Determinant(keras.layers.Layer):
+    """TFLite has no such operation."""
+
+    def call(self, x):
+        return x * tf.linalg.det(x[:, :3, :3, 0])[:, None, None, None]
+
+
+def test_generator_that_tflite_cannot_run_is_refused_and_leaves_nothing(tmp_path, photo):
+    image = keras.Input((None, None, 3))
+    generator = keras.Model(image, Determinant()(image))
+    with pytest.raises(ExportError, match="inverter: no float32 TFLite model"):
+        export(generator, "inverter", directory=tmp_path, photo=photo)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["", "../up", "a b", "a.b", "1/2", "café"])
+def test_bad_names_are_refused(generator, tmp_path, name):
+    with pytest.raises(ValueError, match="letters, digits"):
+        check_name(name)
+    with pytest.raises(ValueError, match="letters, digits"):
+        export(generator, name, directory=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "card, message",
+    [
+        ({"parity": {}}, "parity are filled in"),
+        ({"figures": {"loss": float("nan")}}, "not JSON"),
+        ({"data": {1, 2}}, "not JSON"),
+    ],
+)
+def test_bad_cards_are_refused_before_anything_is_converted(generator, tmp_path, card, message):
+    with pytest.raises(ValueError, match=message):
+        export(generator, "tiny", directory=tmp_path, card=card)
+    assert not list(tmp_path.iterdir())
+
+
+def test_older_card_that_cannot_be_read_is_kept(generator, tmp_path):
+    older = tmp_path / "tiny.json"
+    older.write_text("{")
+    with pytest.raises(ExportError, match="tiny.json: not a model card"):
+        export(generator, "tiny", directory=tmp_path)
+    assert older.read_text() == "{"

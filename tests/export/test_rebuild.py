@@ -1,0 +1,80 @@
+"""Generators built again from what was exported, and from the checkpoints of runs."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests import small_models
+from tfstyle.export import rebuild
+from tfstyle.networks import generators
+
+SIZE = {"width": 4, "depth": 1}
+UNET = {"width": 4, "residual_blocks": 1, "dropout": 0.5, "noise_dim": 3}
+OPTIONS = {"fast": SIZE, "fusion": SIZE, "gan": UNET}
+
+
+def network(kind):
+    build = {
+        "fast": lambda: generators.fast_generator(**SIZE),
+        "fusion": lambda: generators.fusion_generator(styles=2, **SIZE),
+        "gan": lambda: generators.unet_generator(**UNET),
+    }[kind]
+    return small_models.shaken(build())
+
+
+def saved(generator, folder, photo, options, **card):
+    """As an export leaves it, but for its TFLite files."""
+    small_models.save(generator, folder / "mine" / "1", photo)
+    card = {"name": "mine", "version": 1, "options": options | {"steps": 5}, **card}
+    (folder / "mine.json").write_text(json.dumps(card))
+    return folder / "mine"
+
+
+def painted(generator, photo):
+    second = {"noise": np.ones((1, 3)), "styles": np.array([[0.25, 0.75]])}
+    kind = rebuild.kind(generator)
+    given = [photo[None], second[kind].astype(np.float32)] if kind else photo[None]
+    return generator(given, training=False).numpy()
+
+
+@pytest.mark.parametrize("kind", ["fast", "fusion", "gan"])
+def test_the_generator_of_an_export_is_the_one_that_was_exported(kind, tmp_path, photo):
+    generator = network(kind)
+    exported = generators.at_zero_noise(generator) if kind == "gan" else generator
+    styles = {"styles": ["a", "b"]} if kind == "fusion" else {}
+    model = saved(exported, tmp_path, photo, OPTIONS[kind], **styles)
+    built = rebuild.of_export(model)
+    assert built.kind == {"fusion": "styles", "gan": "noise"}.get(kind, "")
+    np.testing.assert_array_equal(painted(built.generator, photo), painted(generator, photo))
+    np.testing.assert_array_equal(painted(built.exported, photo), painted(exported, photo))
+    if kind == "fusion":
+        assert built.build(5).inputs[1].shape == (None, 5)
+
+
+def test_what_its_card_does_not_describe_is_not_built(tmp_path, photo):
+    generator = network("fast")
+    with pytest.raises(rebuild.RebuildError, match="its weights are not those"):
+        rebuild.of_export(saved(generator, tmp_path / "a", photo, SIZE | {"depth": 2}))
+    inverse = keras.layers.Rescaling(-1.0, 1.0)(generator.output)
+    model = saved(keras.Model(generator.input, inverse), tmp_path / "b", photo, SIZE)
+    with pytest.raises(rebuild.RebuildError, match="other pictures"):
+        rebuild.of_export(model)
+
+
+def test_the_best_of_a_run_is_built_by_the_options_of_the_run(tmp_path, photo):
+    generator = network("fast")
+    (tmp_path / "best").mkdir()
+    tf.train.Checkpoint(generator=generator).save(str(tmp_path / "best" / "checkpoint"))
+    with pytest.raises(rebuild.RebuildError, match="options.json: not a run's options"):
+        rebuild.of_run(tmp_path / "best")
+    (tmp_path / "options.json").write_text(json.dumps(SIZE))
+    built = rebuild.of_run(tmp_path / "best")
+    np.testing.assert_array_equal(painted(built.generator, photo), painted(generator, photo))
+    (tmp_path / "options.json").write_text(json.dumps(SIZE | {"width": 8}))
+    with pytest.raises(rebuild.RebuildError, match="has other networks"):
+        rebuild.of_run(tmp_path / "best")
+    with pytest.raises(rebuild.RebuildError, match="no checkpoint in it"):
+        rebuild.of_run(tmp_path)

@@ -1,0 +1,166 @@
+"""The GAN pipeline whole: a run that was killed goes on as one that was not; its options and its
+pictures."""
+
+import dataclasses
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from pipelines import gan
+from tfstyle import data, images, losses, stylize, training
+from tfstyle.data import drawn, samples
+from tfstyle.networks import discriminators, generators
+from tfstyle.training import image_pool, steps
+
+OPTIONS = training.Options(steps=5, checkpoint_every=2, log_every=5, sample_every=5)
+
+
+class Killed(Exception):
+    pass
+
+
+def run(runs, extractor, *, kill_after=None, **options):
+    """Everything that a GAN's training keeps; returns all of it at the end."""
+    options = dataclasses.replace(OPTIONS, runs=str(runs), **options)
+    training.prepare(options)
+    generator = generators.unet_generator(width=4, residual_blocks=1, dropout=0.2, noise_dim=3)
+    discriminator = discriminators.patch_discriminator(width=4, layers=1, norm="spectral")
+    pool = image_pool.ImagePool(2, (32, 32), seed=options.seed)
+    ema = training.Ema(generator, 0.9)
+    networks = {
+        "generator": generator,
+        "discriminator": discriminator,
+        "generator_optimizer": training.adam(1e-3, generator.trainable_variables, clip_norm=1.0),
+        "discriminator_optimizer": training.adam(1e-3, discriminator.trainable_variables),
+    }
+    step = steps.GanStep(
+        **networks,
+        extractor=extractor,
+        content_extractor=extractor,
+        adversarial="hinge",
+        content_layers=[losses.CONTENT_LAYER],
+        style_layers=losses.STYLE_LAYERS,
+        content_weight=1.0,
+        style_weight=1.0,
+        tv_weight=0.1,
+        adversarial_weight=0.1,
+        identity_weight=0.5,
+        color_weight=1.0,
+        d_steps=2,
+        warmup_steps=1,
+        pool=pool,
+    )
+
+    def batches(skip):
+        def of(seed):
+            return data.image_batches(
+                samples.photo_paths()[:3], batch_size=2, crop_size=32, seed=seed, skip=skip
+            )
+
+        (photos, report), (paintings, other) = of(0), of(1)
+        noise = data.noise_batches(3, batch_size=2, skip=skip)
+        return tf.data.Dataset.zip(photos, paintings, noise), [report, other]
+
+    def kill(progress):
+        if progress.step == kill_after:
+            raise Killed
+
+    training.fit(
+        step.update,
+        batches=batches,
+        state={**networks, "pool": pool},
+        run=training.open_run("gan", options, {}),
+        options=options,
+        ema=ema,
+        callback=kill,
+    )
+    values = [weight for model in (generator, discriminator, ema.model) for weight in model.weights]
+    for name in ("generator_optimizer", "discriminator_optimizer"):
+        values += networks[name].variables
+    return [np.asarray(value) for value in (*values, pool.images, pool.count)]
+
+
+@pytest.fixture
+def policy():
+    before = keras.config.dtype_policy()
+    yield
+    keras.config.set_dtype_policy(before)
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
+def test_a_killed_run_ends_with_pool_average_noise_and_scale_of_one_that_was_not(
+    policy, tiny_extractor, tmp_path, precision
+):
+    whole = run(tmp_path / "whole", tiny_extractor, precision=precision)
+    with pytest.raises(Killed):
+        run(tmp_path / "killed", tiny_extractor, precision=precision, kill_after=3)
+    resumed = run(tmp_path / "killed", tiny_extractor, precision=precision)
+    assert len(whole) == len(resumed)
+    for one, other in zip(whole, resumed, strict=True):
+        np.testing.assert_array_equal(one, other)
+    *_, pooled, count = whole
+    assert count == 10 and pooled.std() > 0
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run of two steps on drawn paintings, as `gan.train` leaves it: its folder."""
+    folder = tmp_path_factory.mktemp("gan")
+    paintings = drawn.write_styles(folder / "paintings", "mosaic", count=2, size=64)
+    options = training.Options(steps=2, runs=str(folder / "runs"), validate_every=0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        gan.train(
+            style=str(paintings),
+            name="tiny",
+            width=4,
+            residual_blocks=1,
+            noise_dim=3,
+            discriminator_width=4,
+            discriminator_norm="spectral",
+            crop_size=32,
+            d_steps=2,
+            pool_size=4,
+            warmup_steps=1,
+            color_weight=1.0,
+            saved_models=str(folder / "models"),
+            options=options,
+        )
+    return folder
+
+
+def test_the_exported_model_takes_the_photo_alone_and_its_card_says_so(trained):
+    card = json.loads((trained / "models/tiny.json").read_text("utf-8"))
+    assert card["signatures"]["float"]["inputs"] == {"images": "float32 [None, None, None, 3]"}
+    assert any("noise" in limit for limit in card["limits"])
+    stylizer = stylize.Stylizer.load(trained / "models/tiny.tflite")
+    photo = samples.photo("chelsea")[:40, :60]
+    assert stylizer.styles == () and stylizer(photo).shape == photo.shape
+
+
+def test_its_card_gives_the_figures_of_the_untouched_photos_too(trained):
+    figures = json.loads((trained / "models/tiny.json").read_text("utf-8"))["figures"]
+    untouched = figures["untouched"]
+    assert figures["count"] == len(samples.photo_paths())
+    assert figures["photos"] == "bundled"
+    assert untouched.keys() <= figures.keys()
+    # Not quite 0 and 1: it goes through 8 bits, as a file would.
+    assert untouched["content_distance"] < 1e-3 < figures["content_distance"]
+    assert untouched["relative_style_distance"] == pytest.approx(1, abs=1e-2)
+
+
+def test_it_shows_each_photo_without_and_with_noise(trained):
+    shown = images.read(trained / "runs/tiny/result.jpg")
+    # Photo, result and two with noise, 256 pixels and 5 between them.
+    assert shown.shape[1] == 4 * 256 + 3 * 5
+
+
+def test_all_losses_with_a_weight_are_reported(trained):
+    reported = json.loads((trained / "runs/tiny/losses.json").read_text())
+    assert {"content", "style", "adversarial", "identity", "color", "discriminator"} <= (
+        reported.keys()
+    )
+    assert np.isfinite(list(reported.values())).all()

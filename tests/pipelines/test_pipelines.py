@@ -1,0 +1,134 @@
+"""The pipelines as their user calls them, small: everything from photos to exported files."""
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tfstyle import images, stylize
+from tfstyle.data import drawn, samples
+
+ROOT = Path(__file__).parents[2]
+TINY = ["--steps=2", "--width=4", "--crop_size=32", "--checkpoint_every=1", "--name=tiny"]
+
+
+def run(tmp_path, module, *flags):
+    command = [sys.executable, "-m", module, *flags, "--saved_models=models", "--runs=runs"]
+    return subprocess.run(
+        command,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """Two small photos, one of them to be kept out, a file that is no image, and two paintings."""
+    folder = tmp_path_factory.mktemp("pipelines")
+    for name in ("photos", "paintings"):
+        (folder / name).mkdir()
+    for i, name in enumerate(("chelsea", "coffee")):
+        images.write(folder / f"photos/{name}.jpg", images.fit(samples.photo(name), 80))
+        images.write(folder / f"paintings/{i}.png", drawn.style("mosaic", 64, seed=i))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("module", "flags", "losses"),
+    [
+        ("pipelines.fast", ["--depth=1", "--style=paintings/0.png"], {"style"}),
+        (
+            "pipelines.gan",
+            ["--residual_blocks=1", "--discriminator_width=4", "--style=paintings"],
+            {"style", "adversarial", "discriminator"},
+        ),
+    ],
+)
+def test_pipeline_trains_exports_and_shows(folders, module, flags, losses):
+    flags = [*TINY, *flags, "--content=photos", "--evaluate_on=photos/coffee.jpg", "--explain"]
+    name = f"--name={module[-4:].strip('.')}"
+    result = run(folders, module, *flags, name)
+    assert result.returncode == 0, result.stderr
+    name = name.removeprefix("--name=")
+    models, run_folder = folders / "models", folders / "runs" / name
+    exported = [models / name / "1", models / f"{name}.tflite"]
+    for path in (*exported, run_folder / "result.jpg", run_folder / "health.html"):
+        assert path.exists()
+        assert str(path.relative_to(folders)) in result.stdout
+    card = json.loads((models / f"{name}.json").read_text())
+    assert card["pipeline"] == module
+    assert card["options"]["crop_size"] == 32
+    assert card["figures"]["count"] == 1
+    assert np.isfinite(card["figures"]["relative_style_distance"])
+    assert losses <= card["losses"].keys()
+    assert images.read(run_folder / "result.jpg").shape[0] > 1
+    out = stylize.Stylizer.load(models / f"{name}.tflite")(samples.photo("chelsea"))
+    assert out.shape == samples.photo("chelsea").shape
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "flag",
+    ["--precision=mixed_float16", "--precision=mixed_bfloat16", "--jit", "--strategy=mirrored"],
+)
+def test_pipeline_runs_in_every_way_to_train(folders, flag):
+    name = flag.strip("-").replace("=", "_")
+    common = ["--depth=1", "--style=paintings/0.png", "--content=photos", f"--name={name}"]
+    result = run(folders, "pipelines.fast", *TINY, *common, flag)
+    assert result.returncode == 0, result.stderr
+    losses = json.loads((folders / f"models/{name}.json").read_text())["losses"]
+    assert np.isfinite(list(losses.values())).all()
+
+
+@pytest.mark.slow
+def test_the_wheel_carries_weights_photos_and_the_shipped_model(tmp_path):
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "-q", "-w", tmp_path, ROOT]
+    subprocess.run(command, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    assert {
+        "tfstyle/assets/vgg16_imagenet.npz",
+        "tfstyle/assets/photos/chelsea.jpg",
+        "tfstyle/saved_models/starry_night.tflite",
+        "tfstyle/saved_models/starry_night.json",
+        "tfstyle/saved_models/starry_night/1/saved_model.pb",
+        "tfstyle/web/static/index.html",
+        "tfstyle/web/static/litert/litert_wasm_threaded_internal.wasm",
+        "tfstyle/web/static/litert/LICENSES.txt",
+    } <= names
+    assert not [name for name in names if name.startswith(("tests", "pipelines", "benchmarks"))]
+
+
+def test_dry_run_prints_the_options_and_does_nothing(tmp_path):
+    result = run(tmp_path, "pipelines.fast", "--dry_run", "--steps=7")
+    assert result.returncode == 0, result.stderr
+    options = json.loads(result.stdout)
+    assert (options["steps"], options["style"]) == (7, "swirls")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--style=missing.jpg"], "missing.jpg"),
+        (["--content=nowhere"], "nowhere"),
+        (["--style=paper.jpg"], "paper.jpg"),
+        (["--steps=0"], "steps 0"),
+    ],
+)
+def test_what_the_user_can_mend_is_one_line_and_leaves_nothing(tmp_path, flags, message):
+    (tmp_path / "paper.jpg").write_bytes(b"%PDF-1.4 not a photo")
+    result = run(tmp_path, "pipelines.fast", *TINY, *flags)
+    assert result.returncode == 2
+    (line,) = [line for line in result.stderr.splitlines() if "error:" in line]
+    assert message in line
+    assert "Traceback" not in result.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["paper.jpg"]

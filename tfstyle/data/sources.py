@@ -1,0 +1,239 @@
+"""Where images come from: folders, TFDS datasets, records; which of them can be read."""
+
+import functools
+import os
+import typing
+from collections.abc import Callable, Iterator, Sequence
+from concurrent import futures
+from pathlib import Path
+
+from tfstyle import images
+from tfstyle.data import records
+
+# Of all images, as many may be unreadable; more says that something is wrong with the folder.
+SKIP_LIMIT = 0.1
+JPEG = b"\xff\xd8\xff"
+
+
+class DataError(ValueError):
+    """Training images that cannot be found or read; the message names them and the mend."""
+
+
+class ReadReport:
+    """How reading a source goes. The training loop calls `check` after each batch.
+
+    Attributes:
+        total: images found.
+        seen: images read or tried so far, each counted once.
+        skipped: (name, reason) of those that could not be read.
+    """
+
+    def __init__(self, total: int, *, strict: bool = False):
+        self.total = total
+        self.seen = 0
+        self.skipped: list[tuple[str, str]] = []
+        self._strict = strict
+
+    def check(self) -> None:
+        """Raises DataError when more than 10 % of all images (strict: any) are unreadable."""
+        skipped = list(self.skipped)
+        if len(skipped) <= (0 if self._strict else SKIP_LIMIT * self.total):
+            return
+        shown = "; ".join(f"{name}: {reason.rstrip('.')}" for name, reason in skipped[:3])
+        more = f"; and {len(skipped) - 3} more" if len(skipped) > 3 else ""
+        limit = "none may be (strict)" if self._strict else f"the limit is {SKIP_LIMIT:.0%}"
+        raise DataError(
+            f"{len(skipped)} of {self.total} images cannot be read, {limit}: {shown}{more}. "
+            "Mend, remove or exclude them."
+        )
+
+
+def list_files(source: str | os.PathLike | Sequence[str | os.PathLike]) -> list[Path]:
+    """Image files of a source of `image_batches` that is no TFDS dataset, in its order.
+
+    Empty for an empty `source`.
+
+    Raises:
+        DataError: for a file or folder that is not there, or a source without images.
+    """
+    parts = _parts(source)
+    files = [path for part in parts for path in _files(part)]
+    if parts and not files:
+        raise DataError(_nothing_in(parts))
+    return files
+
+
+def checked_images(
+    source: str | os.PathLike | Sequence[str | os.PathLike],
+    *,
+    max_size: int | None = None,
+    strict: bool = False,
+) -> tuple[Iterator[tuple[str, bytes]], ReadReport]:
+    """Each image of a source once, in its order, brought to what `images.decode` takes.
+
+    Args:
+        source: as `image_batches`.
+        max_size: images whose longer side is more than this many pixels are made as small, and
+            stored as JPEG of quality 95 if they came as JPEG, else as PNG.
+        strict: whether none may be unreadable.
+
+    Returns:
+        (iterator, report): (name, bytes) of each image, named by its path below the folder given;
+        and which could not be read. The iterator raises DataError where these become too many.
+
+    Raises:
+        DataError: when there are no images.
+    """
+    items = find_items(source)
+    report = ReadReport(len(items), strict=strict)
+
+    def prepared(item):
+        try:
+            stored = item.load()
+            if max_size is None:
+                if item.checked:
+                    return stored, None
+                return images.to_graph_bytes(stored, name=item.name), None
+            image = images.decode_bytes(stored, name=item.name)
+            if max(image.shape[:2]) > max_size:
+                kind = "jpeg" if stored.startswith(JPEG) else "png"
+                return images.encode(images.fit(image, max_size), kind), None
+            return images.to_graph_bytes(stored, name=item.name), None
+        except (images.ImageError, records.RecordsError) as error:
+            return None, str(error).removeprefix(f"{item.name}: ")
+
+    def iterate():
+        at_once = 2 * (os.cpu_count() or 1)
+        with futures.ThreadPoolExecutor() as pool:
+            for start in range(0, len(items), at_once):
+                some = items[start : start + at_once]
+                for item, (data, reason) in zip(some, pool.map(prepared, some), strict=True):
+                    report.seen += 1
+                    if reason is None:
+                        yield item.label, data
+                    else:
+                        report.skipped.append((item.name, reason))
+                        report.check()
+
+    return iterate(), report
+
+
+class Item(typing.NamedTuple):
+    """An image of a source: its name in messages and in records, and what gives its bytes."""
+
+    name: str
+    label: str
+    load: Callable[[], bytes]
+    checked: bool = False  # known to be what `images.decode` takes
+
+
+def _parts(source) -> list[str | os.PathLike]:
+    """A source's folders, files and TFDS names."""
+    if isinstance(source, str) and not os.path.exists(source):
+        return [part.strip() for part in source.split(",") if part.strip()]
+    return [source] if isinstance(source, str | os.PathLike) else list(source)
+
+
+def _files(path) -> list[Path]:
+    try:
+        return images.list_images(path)
+    except images.ImageError as error:
+        raise DataError(str(error)) from error
+
+
+def _nothing_in(parts, excluded: int = 0) -> str:
+    looked_in = ", ".join(map(str, parts)) or "no source"
+    return (
+        f"{looked_in}: no images. Looked for {', '.join(images.SUFFIXES)} in all folders below"
+        + (f"; {excluded} found and excluded." if excluded else ".")
+    )
+
+
+def find_items(source, exclude=()) -> list[Item]:
+    """All images of a source."""
+    left_out = set()
+    for path in exclude:
+        if not Path(path).exists():
+            raise DataError(f"exclude {path}: no such file or folder.")
+        left_out.add(Path(path).resolve())
+    items = []
+    excluded = 0
+    for part in _parts(source):
+        if str(part).startswith("tfds:"):
+            items += _find_in_tfds(str(part))
+            continue
+        if str(part).startswith("records:"):
+            items += _find_in_records(str(part))
+            continue
+        for path in _files(part):
+            resolved = path.resolve()
+            if left_out.isdisjoint((resolved, *resolved.parents)):
+                label = path.name if path == Path(part) else str(path.relative_to(part))
+                load = functools.partial(images.read_bytes, path)
+                items.append(Item(str(path), label, load))
+            else:
+                excluded += 1
+    if not items:
+        raise DataError(_nothing_in(_parts(source), excluded))
+    return items
+
+
+def _find_in_records(source: str) -> list[Item]:
+    try:
+        found = records.Records(source.removeprefix("records:"))
+    except records.RecordsError as error:
+        raise DataError(str(error)) from error
+    return [
+        Item(f"{source}#{i}", f"{i}", functools.partial(_image_in, found, i), checked=True)
+        for i in range(len(found))
+    ]
+
+
+def _image_in(found: records.Records, number: int) -> bytes:
+    return found.read(number)[1]
+
+
+def installed_builder(source: str, name: str):
+    # Imported here: it takes a moment, and few need it.
+    import tensorflow_datasets as tfds
+
+    try:
+        return tfds.builder(name)
+    except tfds.core.DatasetNotFoundError:
+        raise DataError(f"{source}: TFDS has no dataset {name!r}.") from None
+
+
+def not_prepared(source: str, builder) -> DataError:
+    # tfds.load would go and fetch it, which without a network never ends.
+    name = source.removeprefix("tfds:").partition(":")[0]
+    return DataError(
+        f"{source}: not prepared in {builder.data_path}. Prepare it once: tfds build {name}"
+    )
+
+
+def _find_in_tfds(source: str) -> list[Item]:
+    import tensorflow_datasets as tfds
+
+    name, _, split = source.removeprefix("tfds:").partition(":")
+    split = split or "train"
+    builder = installed_builder(source, name)
+    features = builder.info.features
+    keys = sorted(k for k, feature in features.items() if isinstance(feature, tfds.features.Image))
+    if not keys:
+        raise DataError(f"{source}: no image among its features {', '.join(sorted(features))}.")
+    key = "image" if "image" in keys else keys[0]
+    wanted = tfds.decode.PartialDecoding({key: True}, decoders={key: tfds.decode.SkipDecoding()})
+    try:
+        examples = builder.as_dataset(
+            split=split, decoders=wanted, read_config=tfds.ReadConfig(try_autocache=False)
+        )
+    except AssertionError:
+        raise not_prepared(source, builder) from None
+    except ValueError as error:
+        raise DataError(
+            f"{source}: no split {split!r}. There are {', '.join(builder.info.splits)}."
+        ) from error
+    return [
+        Item(f"{source}#{number}", f"{number}", functools.partial(bytes, example[key]))
+        for number, example in enumerate(examples.as_numpy_iterator())
+    ]

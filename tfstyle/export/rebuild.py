@@ -1,0 +1,157 @@
+"""The Keras generator behind an exported model, or of a run: built again and given its weights."""
+
+import dataclasses
+import inspect
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfstyle import stylize, training
+from tfstyle.networks import generators
+
+# Between pictures of the export and of what is built again, in [0, 1].
+_SAME = 2 / 255
+
+
+class RebuildError(ValueError):
+    """The generator cannot be built again; the message says why."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Rebuilt:
+    """What `of_export` and `of_run` give.
+
+    Attributes:
+        generator: images [B, H, W, 3] in [0, 1] -> the same; its second input, if any, is noise or
+            the weights of styles.
+        kind: of that input, see `kind`.
+        options: that it was trained with.
+        build: a number of styles -> a generator of the same kind, untrained.
+    """
+
+    generator: keras.Model
+    kind: str
+    options: dict
+    build: Callable[[int], keras.Model]
+
+    @property
+    def exported(self) -> keras.Model:
+        """The generator as pipelines export it: with its noise held at 0."""
+        return generators.at_zero_noise(self.generator) if self.kind == "noise" else self.generator
+
+
+def of_export(model: str | os.PathLike) -> Rebuilt:
+    """The generator of a SavedModel, as the options on its card say.
+
+    It counts only where it gives the very pictures of the export.
+
+    Args:
+        model: as `stylize.find_saved_model` takes it.
+
+    Raises:
+        RebuildError: where no generator that the options describe gives these pictures.
+        ModelNotFoundError: where there is no SavedModel.
+    """
+    folder = stylize.find_saved_model(model)
+    card = stylize.read_card(folder)
+    options, styles = card.get("options") or {}, len(card.get("styles") or ())
+    photo = np.random.default_rng(0).uniform(size=(48, 40, 3)).astype(np.float32)
+    theirs = stylize.Stylizer.load(folder)(photo)
+    stored = tf.train.load_checkpoint(str(folder / "variables" / "variables"))
+    try:
+        generator = _build(options, styles)
+        for i, variable in enumerate(generator.variables):
+            # As `export` keeps them: a list, in this order.
+            variable.assign(stored.get_tensor(f"weights/{i}/.ATTRIBUTES/VARIABLE_VALUE"))
+    except (tf.errors.NotFoundError, TypeError, ValueError) as error:
+        raise RebuildError(
+            f"{folder}: its weights are not those of a generator of its card's options"
+        ) from error
+    built = _rebuilt(generator, options)
+    if np.abs(stylize.Stylizer.load(built.exported)(photo) - theirs).max() < _SAME:
+        return built
+    raise RebuildError(f"{folder}: a generator of its card's options gives other pictures")
+
+
+def of_run(run: str | os.PathLike) -> Rebuilt:
+    """The generator of a run, by its options and the shapes in its last checkpoint.
+
+    Args:
+        run: folder of a run of the pipelines fast, fusion, style_class, gan or clahe, or its best/.
+
+    Raises:
+        RebuildError: where there is no checkpoint, or one of another network.
+    """
+    run = Path(run)
+    checkpoint = training.latest_checkpoint(run)
+    if not checkpoint:
+        raise RebuildError(f"{run}: no checkpoint in it. Let the run reach its first one")
+    file = options_file(run)
+    try:
+        options = dict(json.loads(file.read_text("utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise RebuildError(f"{file}: not a run's options ({error})") from error
+    shapes = tf.train.load_checkpoint(checkpoint).get_variable_to_shape_map()
+    # The average of the weights is what a pipeline exports, where it keeps one.
+    part = "ema" if any(key.startswith("ema/") for key in shapes) else "generator"
+    # Of several styles, a gamma is a table of them.
+    tables = {
+        shape[0]
+        for key, shape in shapes.items()
+        if key.startswith(f"{part}/") and "/gamma/" in key and len(shape) == 2
+    }
+    try:
+        generator = _build(options, tables.pop() if tables else 0)
+    except (ValueError, TypeError) as error:
+        raise RebuildError(f"{file}: not the options of a generator ({error})") from error
+    restore(checkpoint, **{part: generator})
+    return _rebuilt(generator, options)
+
+
+def kind(generator: keras.Model) -> str:
+    """What its second input is: "noise", "styles", or "" where it has none."""
+    second = generator.inputs[1].name if len(generator.inputs) > 1 else ""
+    return "styles" if second == "style_weights" else second
+
+
+def options_file(run: Path) -> Path:
+    """Where the options of a run lie, of which this is the folder, or its best/."""
+    return (run.parent if run.name == "best" else run) / "options.json"
+
+
+def restore(checkpoint: str, **networks: keras.Model):
+    """Gives networks the weights that stand in a checkpoint under these names.
+
+    Raises:
+        RebuildError: where there are others.
+    """
+    try:
+        status = tf.train.Checkpoint(**networks).restore(checkpoint)
+        status.assert_existing_objects_matched().expect_partial()
+    except (AssertionError, ValueError, tf.errors.OpError) as error:
+        raise RebuildError(
+            f"{checkpoint}: has other networks than options.json says "
+            f"({str(error).splitlines()[0]}). Give the model that the run exported: "
+            "saved_models/NAME"
+        ) from error
+
+
+def _rebuilt(generator, options) -> Rebuilt:
+    return Rebuilt(generator, kind(generator), options, lambda styles: _build(options, styles))
+
+
+def _build(options: dict, styles: int) -> keras.Model:
+    """A generator as the pipelines build it, by the names of their options."""
+    if "residual_blocks" in options:
+        build, extra = generators.unet_generator, {}
+    elif styles:
+        build, extra = generators.fusion_generator, {"styles": styles}
+    else:
+        build, extra = generators.fast_generator, {}
+    known = inspect.signature(build).parameters.keys() - {"name"}
+    return build(**{key: options[key] for key in known & options.keys()}, **extra)

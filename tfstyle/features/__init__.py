@@ -1,0 +1,5 @@
+"""Perceptual features: ImageNet networks cut at the layers that are looked at."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

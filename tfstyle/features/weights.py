@@ -1,0 +1,201 @@
+"""Weights of backbones: bundled, downloaded, or from a file."""
+
+import difflib
+import hashlib
+import os
+import socket
+import tempfile
+import threading
+import urllib.request
+from importlib import resources
+from pathlib import Path
+
+import keras
+import numpy as np
+
+BGR_MEANS = (103.939, 116.779, 123.68)
+RGB_MEANS, RGB_DEVIATIONS = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+# Gatys, Ecker and Bethge 2015, "A Neural Algorithm of Artistic Style"
+# (https://arxiv.org/abs/1508.06576), methods: with average pooling the gradient flows better and
+# the pictures are slightly more appealing. The weights stay as they are, here and there.
+POOLING = {"max": keras.layers.MaxPooling2D, "average": keras.layers.AveragePooling2D}
+
+SERVER = "https://storage.googleapis.com/tensorflow/keras-applications"
+# A server that does not answer within this is taken to be out of reach; one that falls silent for
+# as long in the middle of a file is given up.
+_PROBE_SECONDS, _STALL_SECONDS = 3.0, 30.0
+
+# Up to so many names, an error lists them all.
+_LISTED = 40
+
+
+class WeightsError(ValueError):
+    """Weights that cannot be fetched or read; the message names them and the mend."""
+
+
+def read_bundled(name, layers):
+    """{layer: [kernel, bias]} of a file of the package; see `_vgg16` for a light one's."""
+    with resources.files("tfstyle").joinpath("assets", name).open("rb") as file:
+        stored = np.load(file)
+        return {
+            layer: [
+                stored[f"{layer}/{part}"].astype("float32")
+                for part in ("reduce", "kernel", "expand", "bias")
+                if f"{layer}/{part}" in stored
+            ]
+            for layer in layers
+        }
+
+
+def headless(build):
+    """The network without its classifier, random weights, float32 whatever the global policy is."""
+    return in_float32(lambda: build(include_top=False, weights=None, input_shape=(None, None, 3)))
+
+
+def in_float32(build):
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32")
+    try:
+        return build()
+    finally:
+        keras.config.set_dtype_policy(policy)
+
+
+def names_of(model):
+    # Paddings are no features, and DenseNet's have names that change from one build to the next.
+    others = (keras.layers.InputLayer, keras.layers.ZeroPadding2D)
+    return tuple(layer.name for layer in model.layers if not isinstance(layer, others))
+
+
+def as_float32(layer, features):
+    return keras.layers.Activation("linear", dtype="float32", name=f"{layer}_features")(features)
+
+
+def pooling_layer(pooling):
+    if pooling not in POOLING:
+        raise ValueError(f"pooling {pooling}: unknown. Choose from {', '.join(POOLING)}.")
+    return POOLING[pooling]
+
+
+def check_layers(name, layers, known):
+    unknown = [layer for layer in layers if layer not in known]
+    if layers and not unknown:
+        return
+    if len(known) <= _LISTED:
+        choice = f"Choose from {', '.join(known)}."
+    else:
+        near = dict.fromkeys(
+            match for layer in unknown for match in difflib.get_close_matches(layer, known, n=4)
+        )
+        if near:
+            choice = f"Near to that: {', '.join(near)}. "
+        else:
+            choice = f"Some of them: {', '.join(known[:: len(known) // _LISTED])}. "
+        choice += (
+            f'All {len(known)}: python -c "from tfstyle import '
+            f"features; print(*features.layer_names('{name}'))\""
+        )
+    raise ValueError(
+        f"{name} layers {list(layers)}: "
+        + (f"{', '.join(unknown)} unknown. " if unknown else "at least one is needed. ")
+        + choice
+    )
+
+
+def load_weights(build, model, path):
+    """`model` with the weights of a file, or where those have a top, its like with one."""
+    path = Path(path)
+    if not path.is_file():
+        raise WeightsError(f"weights {path}: no such file.")
+    # Anything may come from a file that is not what its name says: h5py, zipfile and Keras each
+    # have errors of their own.
+    try:
+        model.load_weights(path)
+        return model
+    except Exception as error:
+        reason = error
+    # Keras reads the top's absence from .weights.h5 and .keras alike, but not from older .h5.
+    if path.suffix == ".h5" and not path.name.endswith(".weights.h5"):
+        try:
+            model = in_float32(lambda: build(weights=None))
+            model.load_weights(path)
+            return model
+        except Exception:
+            pass
+    raise WeightsError(
+        f"weights {path}: not those of keras.applications.{build.__name__} "
+        f"({str(reason).splitlines()[0].rstrip('.')}). Give a .weights.h5, .h5 or .keras file that "
+        "holds them."
+    ) from reason
+
+
+def fetched(application):
+    """The file with a network's ImageNet weights: from Keras' cache, or fetched into it."""
+    # Keras' own rule, which it does not publish.
+    home = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
+    target = home / "models" / application.file
+    try:
+        damaged = target.is_file()
+        if damaged:
+            with target.open("rb") as file:
+                damaged = hashlib.file_digest(file, "md5").hexdigest() != application.md5
+            if not damaged:
+                return target
+        _probe(application.url)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # Keras writes in place and leaves what is incomplete when it is killed.
+        with tempfile.TemporaryDirectory(
+            prefix=f"{application.name}-", dir=target.parent
+        ) as folder:
+            os.replace(_download(application, folder), target)
+        return target
+    # Keras raises plain Exception where a server refuses.
+    except Exception as error:
+        raise WeightsError(
+            f"{application.name}: {target} is {'damaged' if damaged else 'missing'} and "
+            f"{application.url} cannot be fetched ({error}). Take vgg16, which is bundled; or "
+            "bring the file there another way, or name it by --weights PATH."
+        ) from error
+
+
+def _download(application, folder):
+    timeout = socket.getdefaulttimeout()
+    # Keras passes no time limit on, and by default there is none.
+    socket.setdefaulttimeout(_STALL_SECONDS)
+    try:
+        return keras.utils.get_file(
+            application.file,
+            application.url,
+            cache_dir=folder,
+            cache_subdir="",
+            file_hash=application.md5,
+        )
+    finally:
+        socket.setdefaulttimeout(timeout)
+
+
+def _probe(url):
+    """Raises OSError unless the server, or the proxy set for it, takes a connection soon."""
+    parts = urllib.parse.urlsplit(url)
+    proxy = urllib.request.getproxies().get(parts.scheme)
+    if proxy and not urllib.request.proxy_bypass(parts.hostname):
+        parts = urllib.parse.urlsplit(proxy if "://" in proxy else f"//{proxy}")
+    address = parts.hostname, parts.port or 443
+    place = ":".join(map(str, address))
+    failures = []
+
+    def connect():
+        try:
+            socket.create_connection(address, timeout=_PROBE_SECONDS).close()
+        except (OSError, ValueError) as error:
+            failures.append(error)
+
+    # A thread, for neither looking up a name nor trying its addresses one by one heeds the limit.
+    thread = threading.Thread(target=connect, daemon=True)
+    thread.start()
+    thread.join(_PROBE_SECONDS)
+    if thread.is_alive():
+        raise TimeoutError(f"{place} did not answer within {_PROBE_SECONDS:g} s")
+    if failures:
+        raise OSError(f"{place}: {failures[0]}") from failures[0]

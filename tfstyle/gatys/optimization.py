@@ -1,0 +1,682 @@
+"""Optimisation-based style transfer: the picture itself is what is optimised.
+
+Gatys, Ecker, Bethge, "A Neural Algorithm of Artistic Style" (https://arxiv.org/abs/1508.06576),
+from coarse to fine as in Gatys et al. 2017, "Controlling Perceptual Factors in Neural Style
+Transfer" (https://arxiv.org/abs/1611.07865), section 6.
+
+    result = gatys.optimize(photo, [gatys.Style(painting)])
+"""
+
+import dataclasses
+import functools
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfstyle import features, images, machine
+from tfstyle.gatys.lbfgs import Lbfgs
+from tfstyle.gatys.objective import Objective, Region
+from tfstyle.machine import TooLargeError
+
+# Values that `optimize` takes in place of its defaults; any of them can still be given.
+PRESETS = {
+    # Finer content and finer strokes, at the finest scale only: a face is a few dozen pixels, and a
+    # stroke as large as an eye unmakes it.
+    "portrait": {
+        "content_layers": {"block2_conv2": 1.0, "block4_conv2": 1.0},
+        "style_scale": 0.6,
+        "style_weight": 6.0,
+        "min_size": 512,
+    },
+    "preview": {"size": 384, "min_size": 192, "steps": 8},
+}
+
+OPTIMIZERS = ("lbfgs", "adam", "adagrad")
+INITS = ("content", "uniform", "normal", "style")
+
+# Learning rates for pixels in [0, 1]. Adam's is crowsonkb's style-transfer-pytorch's (0.02), a
+# little larger since this runs fewer steps.
+_LEARNING_RATES = {"adam": 0.03, "adagrad": 0.1}
+# The gradient of a mean over pixels is some 1e-6 for each: Keras' constants, which keep these
+# optimizers from dividing by 0, would outweigh it.
+_OPTIMIZERS = {
+    "adam": functools.partial(keras.optimizers.Adam, epsilon=1e-12),
+    "adagrad": functools.partial(
+        keras.optimizers.Adagrad, initial_accumulator_value=1e-14, epsilon=1e-14
+    ),
+}
+# Below it the deepest layer has no positions left, or hardly any.
+_MIN_SHORT_SIDE, _MIN_SIDE = 16, 32
+# Sides of tiles that are tried, largest first: halves of a surrounding's cost each.
+_TILES = (2048, 1024, 512)
+# Arrays of the image's size that are alive at once, beside an L-BFGS history of ten pairs.
+_ARRAYS, _HISTORY = 14, 20
+# Where the gradients of the two precisions point in directions whose cosine is above this, bfloat16
+# holds: its rounding is then smaller than what one step changes.
+_SAME_DIRECTION = 0.97
+_TRIAL_SIDE = 80
+
+
+@dataclasses.dataclass(frozen=True)
+class Style:
+    """An image whose style is wanted, how much of it, and where.
+
+    Args:
+        image: float RGB [H, W, 3] in [0, 1].
+        weight: above 0; the weights of all styles are scaled to sum 1.
+        mask: [h, w] in [0, 1], the region of the content that shall take the style on (1: fully);
+            brought to the content's size. Everywhere where None.
+        style_mask: [h, w] in [0, 1], the region of the style image whose statistics count.
+    """
+
+    image: np.ndarray
+    weight: float = 1.0
+    mask: np.ndarray | None = None
+    style_mask: np.ndarray | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Progress:
+    """What a callback gets after every step.
+
+    Args:
+        scale, scales: which of the scales, from 0, and how many there are.
+        size: (height, width) of this scale.
+        step, steps: from 1, within this scale, and the most there will be.
+        losses: {name: loss}, unweighted: "content", "style", "tv", and by layer
+            ("style/block1_conv1"); "total" is the weighted sum.
+        image: the picture so far, float32 [height, width, 3] in [0, 1]: what the result would be,
+            at this scale's size.
+        seconds: since the beginning.
+    """
+
+    scale: int
+    scales: int
+    size: tuple[int, int]
+    step: int
+    steps: int
+    losses: dict[str, float]
+    image: np.ndarray
+    seconds: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """The picture and how it came to be.
+
+    Args:
+        image: float32 RGB [H, W, 3] in [0, 1], of the size asked for.
+        losses: of the last step, as in `Progress`.
+        steps: evaluations of the loss, over all scales.
+        seconds: in all.
+        stopped: why: "steps", "content_threshold", "no improvement", "time_budget" or "callback".
+        precision: of the convolutions, "float32" or "bfloat16".
+    """
+
+    image: np.ndarray
+    losses: dict[str, float]
+    steps: int
+    seconds: float
+    stopped: str
+    precision: str
+
+
+def optimize(
+    content: np.ndarray,
+    styles: Sequence[Style],
+    *,
+    backbone: str = "vgg16",
+    weights: str | None = None,
+    pooling: Literal["max", "average"] = "max",
+    content_layers: Mapping[str, float] | Sequence[str] | None = None,
+    style_layers: Mapping[str, float] | Sequence[str] | None = None,
+    content_weight: float = 1.0,
+    style_weight: float = 10.0,
+    tv_weight: float = 0.0,
+    style_loss: Literal["gram", "wasserstein"] = "gram",
+    formula: Literal["relative", "gatys"] = "relative",
+    size: int | None = 512,
+    min_size: int = 192,
+    scale_factor: float = 2.0,
+    steps: int = 100,
+    optimizer: Literal["lbfgs", "adam", "adagrad"] = "lbfgs",
+    learning_rate: float | None = None,
+    init: str | np.ndarray = "content",
+    averaging: float = 0.0,
+    color: Literal["style", "content", "match"] = "style",
+    style_scale: float = 1.0,
+    content_threshold: float | None = None,
+    patience: int | None = None,
+    time_budget: float | None = None,
+    precision: Literal["auto", "float32", "bfloat16"] = "auto",
+    jit: bool = False,
+    tile: int | Literal["auto", "off"] = "auto",
+    seed: int = 0,
+    callback: Callable[[Progress], bool | None] | None = None,
+) -> Result:
+    """Paints the content image in the style of others.
+
+    Two runs with the same arguments on the same machine give the same picture, unless `time_budget`
+    decides when to stop.
+
+    Args:
+        content: float RGB [H, W, 3] in [0, 1].
+        styles: one or more.
+        backbone: a name of `features.BACKBONES`; "vgg16" is bundled.
+        weights: a file with the backbone's weights; by default those of ImageNet, which keras
+            downloads for all but "vgg16".
+        pooling: "average" gives smoother pictures than the "max" the network was trained with
+            (Gatys et al. 2015, section 2).
+        content_layers, style_layers: names, or {name: weight}, of the backbone's layers; weights
+            are scaled to sum 1. The backbone's defaults where None.
+        content_weight, style_weight, tv_weight: of the losses. Only their ratios matter.
+        style_loss: "gram" compares Gram matrices, "wasserstein" mean and covariance.
+        formula: "relative" has losses that do not depend on size and layer; with "gatys" they are
+            the paper's own, and content_weight and style_weight its alpha and beta.
+        size: longest side of the picture in pixels, larger or smaller than the photo; None keeps
+            the photo's.
+        min_size: longest side of the coarsest scale is at least this many pixels.
+        scale_factor: from scale to scale, above 1.
+        steps: evaluations of the loss at the last scale, at most. A coarser one takes no longer
+            than the last, and at most 60 of them, or 60 % of `steps` where that is more.
+        optimizer: "lbfgs" needs the fewest steps.
+        learning_rate: of adam (0.03 by default) and adagrad (0.1), in units of the range [0, 1].
+        init: start from the "content"; from "uniform" or "normal" noise; from noise with the
+            "style"'s mean and covariance of colours; or from an image [h, w, 3].
+        averaging: decay of an exponential average over the steps' pictures, which is then the
+            result; 0 takes the last picture. It calms adam and adagrad (0.9 or more).
+        color: "style" takes the style's colours on; "content" keeps the photo's, by luminance
+            transfer at the end; "match" first gives the style image the photo's colours.
+        style_scale: the style image's longest side, relative to the picture's. Larger is coarser
+            strokes. A style image is enlarged beyond its own pixels only above 1.
+        content_threshold: stop at the last scale when the content loss falls to this. It rises
+            first where the picture starts from the content, at a loss of 0.
+        patience: stop a scale when the total has not fallen by 0.1 % for this many steps.
+        time_budget: seconds from the call to its return, about.
+        precision: of the convolutions; Gram matrices are float32 always. "auto" is bfloat16 where
+            the processor has it in hardware and a trial finds the same gradients, else float32.
+        jit: compile with XLA: seldom faster on a CPU.
+        tile: side in pixels of the tiles in which large images are computed, which changes memory
+            and time but not the result; "auto" where the memory asks for it, "off" never.
+        seed: of noise.
+        callback: gets a `Progress` after every step; True stops there.
+
+    Raises:
+        ValueError: for arguments that cannot be; features.WeightsError where there are no weights.
+        TooLargeError: where the memory does not suffice even in tiles, before anything starts.
+    """
+    clock = _Clock(time_budget)
+    content = _image(content, "content")
+    _check(
+        styles,
+        optimizer=optimizer,
+        color=color,
+        scale_factor=scale_factor,
+        steps=steps,
+        size=size,
+        min_size=min_size,
+        averaging=averaging,
+        style_scale=style_scale,
+        patience=patience,
+        weights={
+            "content_weight": content_weight,
+            "style_weight": style_weight,
+            "tv_weight": tv_weight,
+        },
+    )
+    machine.keep_freed_memory()
+    if backbone not in features.BACKBONES:
+        raise ValueError(f"backbone {backbone!r}: give {', '.join(features.BACKBONES)}")
+    network = features.BACKBONES[backbone]
+    as_known = (pooling, style_loss) == ("max", "gram") and not (
+        weights or style_layers or content_layers
+    )
+    style_layers = _normalised(
+        network.style_layers if style_layers is None else style_layers, "style_layers"
+    )
+    content_layers = _normalised(
+        network.content_layers if content_layers is None else content_layers, "content_layers"
+    )
+
+    @functools.cache
+    def extractor(dtype):
+        return network.build(
+            list(dict.fromkeys([*style_layers, *content_layers])),
+            weights=weights,
+            pooling=pooling,
+            dtype={"bfloat16": "mixed_bfloat16"}.get(dtype, dtype),
+        )
+
+    def objective(dtype, compiled=True):
+        return Objective(
+            extractor(dtype),
+            content_layers=content_layers,
+            style_layers=style_layers,
+            content_weight=content_weight,
+            style_weight=style_weight,
+            tv_weight=tv_weight,
+            style_loss=style_loss,
+            formula=formula,
+            compiled=compiled,
+            jit=jit,
+        )
+
+    styles = [
+        dataclasses.replace(style, image=_image(style.image, f"style {i + 1}"))
+        for i, style in enumerate(styles)
+    ]
+    content = images.resize(content, _final_size(content.shape[:2], size))
+    if color == "match":
+        styles = [
+            dataclasses.replace(style, image=color.match_color(style.image, content))
+            for style in styles
+        ]
+    precision = _precision(precision)
+    if precision == "auto":
+        holds = as_known and network.bfloat16_holds
+        if not holds:
+            holds = _bfloat16_holds(objective, content, styles, style_scale)
+        precision = "bfloat16" if holds else "float32"
+    judge = objective(precision)
+    tile = _tile(tile, judge, content.shape[:2], optimizer)
+
+    rng = np.random.default_rng(seed)
+    sizes = _sizes(content.shape[:2], min_size, scale_factor)
+    state = image = None
+    total_steps, stopped, found = 0, "steps", {}
+    for scale, here in enumerate(sizes):
+        last = scale == len(sizes) - 1
+        small = images.resize(content, here) if here != content.shape[:2] else content
+        targets = judge.targets(small, _regions(styles, here, style_scale), tile=tile)
+        if image is None:
+            image = _start(init, small, styles, rng)
+        else:
+            image = _enlarged(image, small, detail=isinstance(init, str) and init == "content")
+        walk = _Walk(
+            judge=judge,
+            targets=targets,
+            tile=tile,
+            scale=(scale, len(sizes), here),
+            steps=_steps(steps, here, content.shape[:2]),
+            patience=patience,
+            content_threshold=content_threshold if last else None,
+            deadline=clock.deadline(here, sizes[scale:]),
+            averaging=averaging,
+            finish=functools.partial(color.keep_color, content=small)
+            if color == "content"
+            else lambda image: image,
+            callback=callback,
+            clock=clock,
+        )
+        image, state = walk.run(image, optimizer, learning_rate, state)
+        total_steps += walk.step
+        found, stopped = walk.losses, walk.stopped
+        if stopped == "callback" or clock.over():
+            break
+    if image.shape[:2] != content.shape[:2]:
+        image = images.resize(image, content.shape[:2])
+    if color == "content":
+        image = color.keep_color(image, content)
+    return Result(image, found, total_steps, clock.seconds(), stopped, precision)
+
+
+class _Clock:
+    """Seconds since the beginning, and how many of them a scale may have."""
+
+    def __init__(self, budget: float | None):
+        if budget is not None and not budget > 0:
+            raise ValueError(f"time_budget {budget}: give more than 0 seconds")
+        self._start, self._budget = time.monotonic(), budget
+
+    def seconds(self) -> float:
+        return time.monotonic() - self._start
+
+    def over(self) -> bool:
+        return self._budget is not None and self.seconds() >= self._budget
+
+    def deadline(self, size, sizes) -> float | None:
+        """When a scale must end so that the later ones get their part: by their pixels, but no
+        less than a third for the present one, which moves more than later ones."""
+        if self._budget is None:
+            return None
+        share = math.prod(size) / sum(math.prod(other) for other in sizes)
+        left = max(0.0, self._budget - self.seconds())
+        return self.seconds() + max(share, 1 / 3) * left
+
+
+class _Walk:
+    """One scale: steps until something says stop, with the losses and the average on the way."""
+
+    def __init__(
+        self,
+        *,
+        judge,
+        targets,
+        tile,
+        scale,
+        steps,
+        patience,
+        content_threshold,
+        deadline,
+        averaging,
+        finish,
+        callback,
+        clock,
+    ):
+        self._judge, self._targets, self._tile = judge, targets, tile
+        self._scale, self._steps, self._patience = scale, steps, patience
+        self._threshold, self._deadline = content_threshold, deadline
+        self._averaging, self._finish = averaging, finish
+        self._callback, self._clock = callback, clock
+        self.step, self.stopped, self.losses = 0, "steps", {}
+        self._latest, self._average, self._share = {}, None, 0.0
+        self._lowest, self._since, self._highest = math.inf, 0, 0.0
+        self._longest_step, self._before = 0.0, clock.seconds()
+
+    def run(self, image, optimizer, learning_rate, state):
+        """(picture, state of the optimizer for the next scale)."""
+        if optimizer == "lbfgs":
+            solver = Lbfgs() if state is None else state.transferred(_resizer(image.shape[:2]))
+            image = solver.minimize(self._evaluate, image, self._took)
+            if self.stopped == "steps" and self.step < self._steps:
+                self.stopped = "no improvement"
+        else:
+            image, solver = self._descend(image, optimizer, learning_rate, state)
+        return self._so_far(image), solver
+
+    def _so_far(self, image):
+        return image if self._average is None else self._average / self._share
+
+    def _evaluate(self, image):
+        self._latest, gradient = self._judge(image, self._targets, tile=self._tile)
+        return self._latest["total"], gradient
+
+    def _descend(self, image, optimizer, learning_rate, state):
+        variable = keras.Variable(image)
+        solver = _OPTIMIZERS[optimizer](learning_rate or _LEARNING_RATES[optimizer])
+        solver.build([variable])
+        if state is not None:
+            _carry_over(state, solver, image.shape[:2])
+        while True:
+            _, gradient = self._evaluate(image)
+            solver.apply([tf.constant(gradient)], [variable])
+            variable.assign(tf.clip_by_value(variable.value, 0.0, 1.0))
+            image = variable.numpy()
+            if self._took(image, True):
+                return image, solver
+
+    def _took(self, image, is_new) -> bool:
+        """Takes note of one evaluation; True where it was the last."""
+        self.step += 1
+        now = self._clock.seconds()
+        self._longest_step, self._before = max(self._longest_step, now - self._before), now
+        if is_new:
+            self.losses = self._latest
+            if self._averaging:
+                keep = self._averaging
+                average = 0 if self._average is None else self._average
+                self._average = keep * average + (1 - keep) * image
+                self._share = keep * self._share + 1 - keep
+        if not np.isfinite(self._latest["total"]) and is_new:
+            raise ValueError(
+                f"the loss became {self._latest['total']} at step {self.step}: give a smaller "
+                "learning_rate, or precision float32"
+            )
+        self._highest = max(self._highest, self.losses["content"])
+        if self.losses["total"] < self._lowest * 0.999:
+            self._lowest, self._since = self.losses["total"], 0
+        else:
+            self._since += 1
+        return self._is_last(image, now)
+
+    def _is_last(self, image, now) -> bool:
+        scale, scales, size = self._scale
+        stop = False
+        if self._callback:
+            picture = self._finish(self._so_far(image))
+            stop = self._callback(
+                Progress(scale, scales, size, self.step, self._steps, self.losses, picture, now)
+            )
+        if stop:
+            self.stopped = "callback"
+        elif self._deadline is not None and now + self._longest_step > self._deadline:
+            self.stopped = "time_budget"
+        elif (
+            self._threshold is not None
+            and self.losses["content"] <= self._threshold < self._highest
+        ):
+            self.stopped = "content_threshold"
+        elif self._patience is not None and self._since >= self._patience:
+            self.stopped = "no improvement"
+        return self.stopped != "steps" or self.step >= self._steps
+
+
+def _carry_over(state, solver, size):
+    """The moments of one Keras optimizer, resized, into another, with its count of steps."""
+    resized = _resizer(size)
+    for old, new in zip(state.variables, solver.variables, strict=True):
+        if len(old.shape) == 3:
+            # A variance must not fall below 0 where the resize overshoots.
+            value = resized(old.numpy())
+            new.assign(
+                np.maximum(value, 0) if "velocity" in old.path or "accum" in old.path else value
+            )
+        elif "learning_rate" not in old.path:
+            new.assign(old.value)
+
+
+def _resizer(size):
+    def resized(array):
+        return tf.image.resize(array, size, "bilinear").numpy()
+
+    return resized
+
+
+def _enlarged(image, content, detail: bool):
+    """The picture of a coarser scale at the next one's size.
+
+    With `detail` it gets what the photo has at this scale and lacked at the one before: less to
+    find again (content distance 0.95 in place of 1.01 after three steps, on five pairs).
+    """
+    coarse = image.shape[:2]
+    image = images.resize(image, content.shape[:2])
+    if detail:
+        lost = content - images.resize(images.resize(content, coarse), content.shape[:2])
+        image = np.clip(image + lost, 0, 1)
+    return image
+
+
+def _start(init, content, styles, rng) -> np.ndarray:
+    shape = content.shape
+    if not isinstance(init, str):
+        return images.resize(_image(init, "init"), shape[:2])
+    if init == "content":
+        return content.copy()
+    if init == "uniform":
+        return rng.uniform(0, 1, shape).astype(np.float32)
+    normal = rng.normal(0, 1, shape)
+    if init == "normal":
+        return np.clip(0.5 + 0.2 * normal, 0, 1).astype(np.float32)
+    if init == "style":
+        pixels = np.concatenate([style.image.reshape(-1, 3) for style in styles])
+        spread = np.linalg.cholesky(np.cov(pixels.T) + 1e-6 * np.eye(3))
+        return np.clip(pixels.mean(0) + normal @ spread.T, 0, 1).astype(np.float32)
+    raise ValueError(f"init {init!r}: give {', '.join(INITS)} or an image")
+
+
+def _regions(styles, size, style_scale) -> list[Region]:
+    total = sum(style.weight for style in styles)
+    regions = []
+    for style in styles:
+        own = max(style.image.shape[:2])
+        side = round(min(max(size) * style_scale, own * max(1.0, style_scale)))
+        shape = style.image.shape[:2]
+        there = images.scaled_size(shape, max(side, _MIN_SHORT_SIDE * max(shape) / min(shape)))
+        regions.append(
+            Region(
+                style=images.resize(style.image, there),
+                weight=style.weight / total,
+                style_mask=None if style.style_mask is None else _mask(style.style_mask, there),
+                mask=None if style.mask is None else _mask(style.mask, size),
+            )
+        )
+    return regions
+
+
+def _mask(mask, size) -> np.ndarray:
+    mask = np.asarray(mask, np.float32)
+    return images.resize(np.repeat(mask[..., None], 3, axis=-1), size)[..., 0]
+
+
+def _sizes(size, min_size, factor) -> list[tuple[int, int]]:
+    """Sizes from coarse to fine, ending in `size`."""
+    sizes, longest = [], max(size)
+    while (
+        not sizes
+        or longest >= max(min_size, _MIN_SIDE)
+        and (min(images.scaled_size(size, longest)) >= _MIN_SHORT_SIDE)
+    ):
+        sizes.append(images.scaled_size(size, round(longest)))
+        longest /= factor
+    return sizes[::-1]
+
+
+def _steps(steps, here, final) -> int:
+    """Steps of a scale. Coarse ones are cheap, and fine ones cannot do their work."""
+    if here == final:
+        return steps
+    no_longer = steps * math.prod(final) / math.prod(here)
+    return round(max(0.6 * steps, min(60, no_longer)))
+
+
+def _final_size(size, longest) -> tuple[int, int]:
+    final = images.scaled_size(size, longest or max(size))
+    if min(final) < _MIN_SHORT_SIDE:
+        raise ValueError(
+            f"a picture of {final[1]}x{final[0]} pixels: the deepest layer needs at least "
+            f"{_MIN_SHORT_SIDE} on each side. Give a larger size, or a less narrow photo."
+        )
+    return final
+
+
+def _precision(precision) -> str:
+    """The precision to use; "auto" where bfloat16 would be faster."""
+    if precision not in ("auto", "float32", "bfloat16"):
+        raise ValueError(f"precision {precision!r}: give auto, float32 or bfloat16")
+    if precision == "auto" and (
+        tf.config.list_physical_devices("GPU") or not machine.has_fast_bfloat16()
+    ):
+        return "float32"
+    return precision
+
+
+def _bfloat16_holds(objective, content, styles, style_scale) -> bool:
+    """Whether it does, tried on a small image."""
+    shape = content.shape[:2]
+    small = images.resize(content, images.scaled_size(shape, _TRIAL_SIDE * max(shape) / min(shape)))
+    regions = _regions(styles, small.shape[:2], style_scale)
+    gradients = []
+    for dtype in ("float32", "bfloat16"):
+        # Once each: a graph would take longer to make than it saves.
+        judge = objective(dtype, compiled=False)
+        gradients.append(judge(small, judge.targets(small, regions))[1].ravel())
+    one, other = gradients
+    lengths = np.linalg.norm(one) * np.linalg.norm(other)
+    return bool(np.vdot(one, other) > _SAME_DIRECTION * lengths)
+
+
+def _tile(tile, judge, size, optimizer) -> int | None:
+    """The side of tiles to use, None for none; refuses what does not fit."""
+    if isinstance(tile, str) and tile not in ("auto", "off"):
+        raise ValueError(f"tile {tile!r}: give auto, off, or a side in pixels")
+    pixels, free = math.prod(size), machine.usable_memory()
+    # Bytes for each pixel of the picture, and those that a tile takes whatever the picture's size.
+    fixed = 12 * (_ARRAYS + (_HISTORY if optimizer == "lbfgs" else 0))
+    each, once = fixed + judge.bytes_per_pixel(), 0.0
+    if isinstance(tile, int) or tile == "auto" and pixels * each > free:
+        halo, _ = features.receptive_field(judge.extractor)
+        # Content features are kept for the whole image; the rest is of one tile.
+        each = fixed + judge.kept_bytes_per_pixel()
+        for side in _TILES if tile == "auto" else (tile,):
+            tile = side
+            once = min(pixels, (side + 2 * halo) ** 2) * judge.bytes_per_pixel()
+            if pixels * each + once <= free:
+                break
+    else:
+        tile = None
+    needed = pixels * each + once
+    if needed > free:
+        scale = math.sqrt(max(free - once, 0) / (pixels * each))
+        fits = tuple(max(1, int(side * scale)) for side in size)
+        raise TooLargeError(
+            f"{size[1]}x{size[0]} pixels need about {needed / 1e9:.1f} GB of memory and "
+            f"{machine.usable_memory() / 1e9:.1f} GB are free. Make the picture at most "
+            f"{fits[1]}x{fits[0]}" + (", or let it be tiled" if tile is None else ""),
+            fits,
+        )
+    return tile
+
+
+def _normalised(layers, name) -> dict[str, float]:
+    layers = dict(layers) if isinstance(layers, Mapping) else dict.fromkeys(layers, 1.0)
+    total = sum(layers.values())
+    if not layers or min(layers.values()) < 0 or not total > 0:
+        raise ValueError(f"{name} {layers}: give at least one, and weights of at least 0")
+    return {layer: weight / total for layer, weight in layers.items()}
+
+
+def _image(image, name) -> np.ndarray:
+    image = np.asarray(image, np.float32)
+    if image.ndim != 3 or image.shape[-1] != 3 or not image.size:
+        raise ValueError(f"{name} of shape {image.shape}: give floats [H, W, 3] in [0, 1]")
+    if not (np.isfinite(image).all() and image.min() >= 0 and image.max() <= 1):
+        raise ValueError(f"{name} with values outside [0, 1]: give floats in that range")
+    return image
+
+
+def _check(
+    styles,
+    *,
+    optimizer,
+    color,
+    scale_factor,
+    steps,
+    size,
+    min_size,
+    averaging,
+    style_scale,
+    patience,
+    weights,
+):
+    if not styles:
+        raise ValueError("no styles: give at least one")
+    for i, style in enumerate(styles):
+        if not style.weight > 0:
+            raise ValueError(f"weight {style.weight} of style {i + 1}: give more than 0")
+        for name, mask in (("mask", style.mask), ("style_mask", style.style_mask)):
+            if mask is not None and not (np.ndim(mask) == 2 and np.max(mask) > 0):
+                raise ValueError(f"{name} of style {i + 1}: give [h, w] in [0, 1], not all 0")
+    if optimizer not in OPTIMIZERS:
+        raise ValueError(f"optimizer {optimizer!r}: give {', '.join(OPTIMIZERS)}")
+    if color not in ("style", "content", "match"):
+        raise ValueError(f"color {color!r}: give style, content or match")
+    for name, weight in weights.items():
+        if not weight >= 0 or not math.isfinite(weight):
+            raise ValueError(f"{name} {weight}: give at least 0")
+    if not scale_factor > 1:
+        raise ValueError(f"scale_factor {scale_factor}: give more than 1")
+    for name, value in (("steps", steps), ("patience", patience)):
+        if value is not None and value < 1:
+            raise ValueError(f"{name} {value}: give at least 1")
+    for name, value in (("size", size), ("min_size", min_size)):
+        if value is not None and value < _MIN_SIDE:
+            raise ValueError(f"{name} {value}: give at least {_MIN_SIDE} pixels")
+    if not 0 <= averaging < 1:
+        raise ValueError(f"averaging {averaging}: give 0 up to, but not, 1")
+    if not style_scale > 0:
+        raise ValueError(f"style_scale {style_scale}: give more than 0")

@@ -1,0 +1,30 @@
+from .arrays import (
+    MAX_PIXELS as MAX_PIXELS,
+    MAX_SERVED_PIXELS as MAX_SERVED_PIXELS,
+    ImageError as ImageError,
+    fit as fit,
+    from_uint8 as from_uint8,
+    from_uint8_tensor as from_uint8_tensor,
+    resize as resize,
+    scaled_size as scaled_size,
+    to_uint8 as to_uint8,
+    to_uint8_tensor as to_uint8_tensor,
+)
+from .files import (
+    SUFFIXES as SUFFIXES,
+    WRITTEN_SUFFIXES as WRITTEN_SUFFIXES,
+    decode_bytes as decode_bytes,
+    encode as encode,
+    list_images as list_images,
+    read as read,
+    read_bytes as read_bytes,
+    read_icc as read_icc,
+    read_mask as read_mask,
+    read_text as read_text,
+    read_xmp as read_xmp,
+    to_graph_bytes as to_graph_bytes,
+    write as write,
+)
+from .graph import (
+    decode as decode,
+)

@@ -1,0 +1,651 @@
+"""Image files, arrays and tensors: the one owner of value ranges, colour spaces and input limits.
+
+An image is float32 RGB in [0, 1], [H, W, 3]; on disk and on the wire it is uint8 (uint16 in a deep
+PNG). Values are sRGB as stored (not linear light). Transparency is composited on white in these
+values, as browsers do.
+
+`read` and `decode_bytes` take every format through Pillow. `decode` is their twin in a TensorFlow
+graph, for tf.data and for serving; it takes JPEG and PNG only. TensorFlow has further decoders, but
+none fit for files of unknown origin: its WebP op writes past its buffer on animations without alpha
+(seen in 2.21), its GIF op decodes every frame before any size can be checked, and its BMP op takes
+palette indices for grey. `to_graph_bytes` turns what `decode` lacks into PNG.
+
+Functions that need TensorFlow import it: it takes seconds, and files can be read and written
+without it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import math
+import os
+import secrets
+import struct
+import threading
+import typing
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageCms
+
+from tfstyle.images.arrays import (
+    FLIPPED_LEFT_RIGHT,
+    FLIPPED_UP_DOWN,
+    MAX_PIXELS,
+    ORIENTATION_TAG,
+    ImageError,
+    _checked,
+    from_uint8,
+    resize,
+    to_uint8,
+)
+from tfstyle.images.graph import decode, decode_png
+
+if typing.TYPE_CHECKING:
+    pass
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+
+_FORMATS = "JPEG, PNG, WebP, BMP, GIF or TIFF"
+_MAGIC = {
+    b"\xff\xd8\xff": "JPEG",
+    b"\x89PNG\r\n\x1a\n": "PNG",
+    b"BM": "BMP",
+    b"GIF8": "GIF",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+    b"II+\0": "TIFF",
+    b"MM\0+": "TIFF",
+}
+_FOREIGN_MAGIC = {
+    b"%PDF": "PDF",
+    b"PK": "ZIP",
+    b"8BPS": "Photoshop",
+    b"\0\0\0\x0cJXL": "JPEG XL",
+    b"\xff\x0a": "JPEG XL",
+    b"\0\0\0\x0cjP": "JPEG 2000",
+    b"\x1f\x8b": "gzip",
+    b"<": "HTML, XML or SVG",
+}
+_FOREIGN_BRANDS = {b"heic": "HEIC", b"heix": "HEIC", b"mif1": "HEIC", b"avif": "AVIF"}
+WRITTEN_SUFFIXES = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
+_EXIF_IFD_TAG, _USER_COMMENT_TAG = 0x8769, 0x9286
+# Of the texts, those that EXIF has a field for.
+_EXIF_TEXTS = {"Software": 0x0131, "Description": 0x010E}
+_XMP_KEYWORD = "XML:com.adobe.xmp"
+# EXIF 2.32, 4.6.5: a user comment begins with its character code.
+_ASCII_CODE = b"ASCII\0\0\0"
+_PROFILE_ERRORS = (ImageCms.PyCMSError, OSError, KeyError, TypeError, ValueError)
+_MAX_JPEG_COMMENT = 65533  # bytes; a segment's length is 16 bits and counts itself
+
+
+def read(path: str | os.PathLike, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Reads an image file.
+
+    Args:
+        path: JPEG, PNG, WebP, BMP, GIF (first frame) or TIFF (first page); the content decides, not
+            the suffix.
+        max_pixels: larger images are refused before they are decoded.
+
+    Returns:
+        float32 RGB in [0, 1], [H, W, 3], turned as EXIF says, converted from the embedded ICC
+        profile to sRGB (a broken profile counts as sRGB), alpha composited on white.
+
+    Raises:
+        ImageError: for a missing, unreadable, empty, truncated, foreign or too large file.
+    """
+    return decode_bytes(read_bytes(path), name=str(path), max_pixels=max_pixels)
+
+
+def read_mask(path: str | os.PathLike, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Reads an image file as a mask: white is inside, black and transparent are outside.
+
+    Args:
+        path: as `read`.
+        max_pixels: larger images are refused before they are decoded.
+
+    Returns:
+        float32 [H, W] in [0, 1], in steps of 1/255: the luma (Rec. 601) of the image as `read`
+        turns and converts it, but with alpha composited on black.
+
+    Raises:
+        ImageError: as `read`.
+    """
+    image = _decode_on(0.0, read_bytes(path), name=str(path), max_pixels=max_pixels)
+    return from_uint8(np.asarray(Image.fromarray(to_uint8(image)).convert("L")))
+
+
+def read_text(path: str | os.PathLike, *, max_pixels: int = MAX_PIXELS) -> dict[str, str]:
+    """The texts that `write` put into a file, and those that other programs left.
+
+    Args:
+        path: as `read`.
+        max_pixels: larger images are refused: the texts of a PNG may stand behind the pixels.
+
+    Returns:
+        {keyword: text}. Of a PNG, all its text chunks but XMP. Of a JPEG or GIF the comment, of a
+        WebP the EXIF user comment: the entries of the JSON object that it is, else {"Comment": all
+        of it}.
+        Empty where there is none.
+
+    Raises:
+        ImageError: as `read`.
+    """
+    with _opened(read_bytes(path), str(path), max_pixels) as image:
+        if image.format == "PNG":
+            texts = {str(keyword): str(text) for keyword, text in image.text.items()}
+            texts.pop(_XMP_KEYWORD, None)
+            return texts
+        comment = image.info.get("comment", b"")
+        if image.format == "WEBP":
+            comment = image.getexif().get_ifd(_EXIF_IFD_TAG).get(_USER_COMMENT_TAG, b"")
+            comment = comment[len(_ASCII_CODE) :] if comment.startswith(_ASCII_CODE) else b""
+        return _entries(comment.decode("utf-8", "replace").strip(" \0"))
+
+
+def _entries(comment: str) -> dict[str, str]:
+    if not comment:
+        return {}
+    try:
+        entries = json.loads(comment)
+    except (ValueError, RecursionError):
+        entries = None
+    if isinstance(entries, dict) and all(isinstance(text, str) for text in entries.values()):
+        return entries
+    return {"Comment": comment}
+
+
+def read_xmp(path: str | os.PathLike, *, max_pixels: int = MAX_PIXELS) -> str | None:
+    """The XMP packet that a file carries, as it is; None where it has none.
+
+    Raises:
+        ImageError: as `read`.
+    """
+    with _opened(read_bytes(path), str(path), max_pixels) as image:
+        packet = image.info.get("xmp")
+        if image.format == "PNG":
+            packet = image.text.get(_XMP_KEYWORD)
+    if isinstance(packet, bytes):
+        packet = packet.decode("utf-8", "replace")
+    return str(packet) if packet else None
+
+
+def read_icc(path: str | os.PathLike) -> bytes | None:
+    """The ICC profile that a file carries, as it is (it may be broken); None where it has none.
+
+    Raises:
+        ImageError: as `read`.
+    """
+    with _opened(read_bytes(path), str(path), max_pixels=math.inf) as image:
+        profile = image.info.get("icc_profile")
+    # A PNG's text of that keyword lands there too.
+    return profile if profile and isinstance(profile, bytes) else None
+
+
+def read_bytes(path: str | os.PathLike) -> bytes:
+    """The bytes of an image file; a foreign file is refused after its first bytes.
+
+    Raises:
+        ImageError: for a file that is missing, unreadable, empty or no image.
+    """
+    try:
+        with open(path, "rb") as file:
+            head = file.read(32)
+            _format(head, str(path))
+            return head + file.read()
+    except FileNotFoundError:
+        raise ImageError(f"{path}: no such file.") from None
+    except IsADirectoryError:
+        raise ImageError(f"{path}: a folder, not an image file.") from None
+    except PermissionError:
+        raise ImageError(f"{path}: no permission to read this file.") from None
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be read ({error.strerror}).") from error
+
+
+def decode_bytes(data: bytes, *, name: str = "image", max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """As `read`, from the bytes of a file. `name` is what error messages call it."""
+    return _decode_on(1.0, data, name=name, max_pixels=max_pixels)
+
+
+def _decode_on(background: float, data: bytes, *, name: str, max_pixels: int) -> np.ndarray:
+    """As `decode_bytes`, with alpha composited on grey of this value."""
+    with _opened(data, name, max_pixels) as image:
+        image.load()
+        return _turn(_to_srgb(image, data, name, background), _orientation(image))
+
+
+@contextlib.contextmanager
+def _opened(data: bytes, name: str, max_pixels: float) -> Iterator[Image.Image]:
+    """The image in Pillow; whatever fails inside the block becomes an ImageError."""
+    kind = _format(data, name)
+    # Pillow's parsers meet hostile data with nearly every exception there is (OSError,
+    # SyntaxError, struct.error, KeyError, ...), so all of them mean: damaged.
+    try:
+        with _without_pillow_limit(), Image.open(io.BytesIO(data), formats=(kind,)) as image:
+            width, height = image.size
+            if width * height > max_pixels:
+                raise ImageError(
+                    f"{name}: {width}x{height} pixels, above the limit of {max_pixels}. "
+                    "Make it smaller or raise the limit."
+                )
+            yield image
+    except (ImageError, MemoryError):
+        raise
+    except Exception as error:
+        raise ImageError(
+            f"{name}: truncated or damaged {kind} file ({error}). Fetch or export it again."
+        ) from error
+
+
+def _format(data: bytes, name: str) -> str:
+    """Pillow's name of the format, from the first bytes."""
+    if not data:
+        raise ImageError(f"{name}: empty file (0 bytes).")
+    for magic, kind in _MAGIC.items():
+        if data.startswith(magic):
+            return kind
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "WEBP"
+    if data[4:8] == b"ftyp":
+        guess = _FOREIGN_BRANDS.get(data[8:12], "MP4 or QuickTime")
+    else:
+        guess = next((k for magic, k in _FOREIGN_MAGIC.items() if data.startswith(magic)), None)
+    shown = data[:4].hex(" ").upper() + (f": {guess}" if guess else "")
+    raise ImageError(f"{name}: not an image (first bytes {shown}). Give {_FORMATS}.")
+
+
+_limit_lock = threading.Lock()
+_limit_users = 0
+_limit_of_pillow = None
+
+
+@contextlib.contextmanager
+def _without_pillow_limit() -> Iterator[None]:
+    """Lifts Pillow's process-wide size limit while `max_pixels` does its work, and puts it back."""
+    global _limit_users, _limit_of_pillow
+    with _limit_lock:
+        if not _limit_users:
+            _limit_of_pillow, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        _limit_users += 1
+    try:
+        yield
+    finally:
+        with _limit_lock:
+            _limit_users -= 1
+            if not _limit_users:
+                Image.MAX_IMAGE_PIXELS = _limit_of_pillow
+
+
+def _to_srgb(image: Image.Image, data: bytes, name: str, background: float) -> np.ndarray:
+    if image.mode in ("I", "F"):
+        raise ImageError(f"{name}: 32-bit samples. Export it with 8 or 16 bits a channel.")
+    # Pillow files a PNG's texts among what it knows of the image, under their own keywords.
+    if isinstance(image.info.get("transparency"), str):
+        del image.info["transparency"]
+    transform = _srgb_transform(image)
+    deep = image.mode.startswith("I;16")
+    if transform is None:
+        # Byte 24 is the bit depth. Pillow cuts 16-bit colour to 8 bits, and misses the
+        # transparent colour of 2- and 4-bit grey.
+        if image.format == "PNG" and data[24] in (2, 4, 16):
+            try:
+                import tensorflow as tf
+            except ModuleNotFoundError:
+                # On a device 8 bits do; what Pillow gets wrong is refused.
+                if data[24] != 16 and data[25] == 0 and "transparency" in image.info:
+                    raise ImageError(
+                        f"{name}: grey of {data[24]} bits with a transparent colour needs "
+                        "TensorFlow, which is not installed. Save it with 8 bits."
+                    ) from None
+            else:
+                return decode_png(tf.constant(data), background).numpy()
+        if deep:
+            grey = np.asarray(image).astype(np.float32) / np.float32(65535)
+            return np.repeat(grey[..., None], 3, axis=-1)
+    elif deep:
+        image = Image.fromarray(to_uint8(np.asarray(image).astype(np.float32) / 65535))
+    alpha = None
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        alpha = from_uint8(np.asarray(image.getchannel("A")))[..., None]
+    if transform is not None:
+        image = ImageCms.applyTransform(image.convert(transform.input_mode), transform)
+    rgb = from_uint8(np.asarray(image.convert("RGB")))
+    return rgb if alpha is None else rgb * alpha + np.float32(background) * (1 - alpha)
+
+
+def _srgb_transform(image: Image.Image) -> ImageCms.ImageCmsTransform | None:
+    """From the embedded profile to sRGB; None where there is nothing (or nothing sane) to do."""
+    if not image.info.get("icc_profile"):
+        return None
+    try:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(image.info["icc_profile"]))
+        space = profile.profile.xcolor_space.strip()
+        grey = image.mode in ("1", "L", "LA") or image.mode.startswith("I;16")
+        if (space == "CMYK") != (image.mode == "CMYK") or (space == "GRAY" and not grey):
+            return None
+        mode = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}[space]
+        transform = ImageCms.buildTransform(profile, ImageCms.createProfile("sRGB"), mode, "RGB")
+        return transform if mode == "CMYK" or _changes_colors(transform) else None
+    except _PROFILE_ERRORS:
+        return None
+
+
+def _changes_colors(transform: ImageCms.ImageCmsTransform) -> bool:
+    """Whether a transform from RGB or grey to sRGB does more than to round.
+
+    Most profiles out there are sRGB itself under one of many names. Leaving those alone saves time,
+    keeps 16 bits, and lets `decode` take the file as it is.
+    """
+    probe = {
+        "RGB": np.mgrid[0:256:17, 0:256:17, 0:256:17].reshape(3, 16, 256).T,
+        "L": np.arange(256).reshape(16, 16),
+    }[transform.input_mode]
+    before = Image.fromarray(np.ascontiguousarray(probe, dtype=np.uint8))
+    after = np.asarray(ImageCms.applyTransform(before, transform), dtype=int)
+    return np.abs(after - np.asarray(before.convert("RGB"), dtype=int)).max() > 2
+
+
+def _from_srgb(image: Image.Image, icc: bytes) -> tuple[Image.Image, bytes | None]:
+    """The image in the colours of a profile, with it; as it is, with None, where that cannot be."""
+    try:
+        profile, srgb = ImageCms.ImageCmsProfile(io.BytesIO(icc)), ImageCms.createProfile("sRGB")
+        # These fail for profiles that are not RGB.
+        back = ImageCms.buildTransform(profile, srgb, "RGB", "RGB")
+        # What `read` takes as it is must be written as it is.
+        if _changes_colors(back):
+            # The same intent as when it was read, perceptual, so that the two cancel.
+            forth = ImageCms.buildTransform(srgb, profile, "RGB", "RGB")
+            image = ImageCms.applyTransform(image, forth)
+            # Pillow leaves LittleCMS's rewriting of the profile there, and writes it into PNGs.
+            del image.info["icc_profile"]
+        return image, icc
+    except _PROFILE_ERRORS:
+        return image, None
+
+
+def _srgb_profile() -> bytes:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    # Bytes 24 to 35 of the header are the time it was made: the same image shall give the same
+    # bytes.
+    return profile[:24] + struct.pack(">6H", 2000, 1, 1, 0, 0, 0) + profile[36:]
+
+
+def _orientation(image: Image.Image) -> int:
+    # A photo with a broken EXIF block is still a photo: it stays as stored.
+    try:
+        orientation = image.getexif().get(ORIENTATION_TAG, 1)
+    except Exception:
+        return 1
+    return orientation if orientation in range(1, 9) else 1
+
+
+def _turn(image: np.ndarray, orientation: int) -> np.ndarray:
+    if orientation >= 5:
+        image = image.swapaxes(0, 1)
+    if orientation in FLIPPED_LEFT_RIGHT:
+        image = image[:, ::-1]
+    if orientation in FLIPPED_UP_DOWN:
+        image = image[::-1]
+    return np.ascontiguousarray(image)
+
+
+def to_graph_bytes(
+    data: bytes,
+    *,
+    name: str = "image",
+    max_pixels: int = MAX_PIXELS,
+    shrink_to: int | None = None,
+) -> bytes:
+    """Bytes that `decode` takes, and decodes to what `decode_bytes` gives, to 1/255.
+
+    The file is decoded by both in full, so what passes here raises no error in a graph later.
+
+    Args:
+        data: the bytes of a file in any format that `read` takes.
+        name: what error messages call it.
+        max_pixels: larger images are refused before they are decoded.
+        shrink_to: where the shorter side is more than twice this many pixels, the result is the
+            image resized to it. Saves decoding a camera's 12 megapixels over and over for a crop.
+
+    Returns:
+        `data` itself where `decode` does it justice; else a PNG with 8 bits a channel (other
+        formats, ICC profiles other than sRGB, orientation outside EXIF, odd but readable JPEGs).
+
+    Raises:
+        ImageError: as `read`.
+    """
+    image = decode_bytes(data, name=name, max_pixels=max_pixels)
+    shorter = min(image.shape[:2])
+    if shrink_to is not None and shorter > 2 * shrink_to:
+        height, width = (round(side * shrink_to / shorter) for side in image.shape[:2])
+        return encode(resize(image, (height, width)))
+    return data if _decode_agrees(data, image) else encode(image)
+
+
+def _decode_agrees(data: bytes, image: np.ndarray) -> bool:
+    import tensorflow as tf
+
+    # Tried, not deduced: the two rest on different libraries, and a file that only one of them
+    # refuses would end a training hours later.
+    if not data.startswith((b"\xff\xd8\xff", b"\x89PNG")):
+        return False
+    try:
+        with tf.device("CPU"):
+            twin = decode(tf.constant(data), max_pixels=image.size).numpy()
+    except tf.errors.OpError:
+        return False
+    # Row by row: temporaries the size of the image cost more than the comparison.
+    return twin.shape == image.shape and all(
+        np.abs(a - b).max() <= 1.001 / 255 for a, b in zip(twin, image, strict=True)
+    )
+
+
+def encode(
+    image: np.ndarray,
+    format: str = "png",
+    quality: int = 95,
+    *,
+    bits: int = 8,
+    text: Mapping[str, str] | None = None,
+    icc: bytes | None = None,
+    xmp: str | None = None,
+) -> bytes:
+    """Encodes an image; without `text`, `icc` and `xmp`, without metadata: untagged files are sRGB.
+
+    Args:
+        image: float [H, W, 3] in [0, 1]; values outside are clipped.
+        format: "png", "jpeg" or "webp".
+        quality: 1..100, for JPEG (without chroma subsampling) and WebP.
+        bits: of a channel; 16 for PNG only.
+        text: keywords (1 to 79 Latin-1 characters) and texts, which `read_text` gives back: iTXt
+            chunks of a PNG, the comment of a JPEG as a JSON object in UTF-8, the EXIF user comment
+            of a WebP as a JSON object in ASCII. "Software" and "Description" stand in the EXIF
+            fields of JPEG and WebP too.
+        icc: a photo's profile (`read_icc`). The file carries it, and holds the picture in its
+            colours: what lies outside its gamut is lost, and 8 bits of a wide one are coarse for
+            dark and saturated colours. Profiles that are not RGB, or broken, or good for reading
+            only, are left out and the picture stays sRGB. With 16 bits it stays sRGB too, and
+            carries an sRGB profile: LittleCMS has 8 bits in Pillow.
+        xmp: an XMP packet, which `read_xmp` gives back.
+
+    Raises:
+        ImageError: for another format, quality, number of bits or shape, for a keyword or text that
+            cannot be stored, or a size that the format cannot hold.
+    """
+    if format not in WRITTEN_SUFFIXES.values():
+        raise ImageError(f"format {format!r}: give png, jpeg or webp.")
+    if not 1 <= quality <= 100:
+        raise ImageError(f"quality {quality}: give 1 to 100.")
+    if bits not in (8, 16):
+        raise ImageError(f"{bits} bits: give 8 or 16.")
+    if bits == 16 and format != "png":
+        raise ImageError(f"16 bits do not go into a {format} file. Give png, or 8 bits.")
+    image, text = _checked(image), _checked_text(text or {})
+    if xmp and format == "png":
+        text[_XMP_KEYWORD] = xmp
+    if bits == 16:
+        data, profile = _encode_16_bits(image), _srgb_profile() if icc else None
+        return _with_chunks(data, _metadata_chunks(text, profile))
+    stored, profile = Image.fromarray(to_uint8(image)), None
+    if icc:
+        stored, profile = _from_srgb(stored, icc)
+    options = {}
+    if format != "png":
+        # Brush strokes are colour edges, which chroma subsampling would smear.
+        options = {"quality": quality} | ({"subsampling": 0} if format == "jpeg" else {})
+        options |= {"icc_profile": profile} if profile else {}
+        options |= _comment(text, format) if text else {}
+        options |= {"xmp": xmp.encode()} if xmp else {}
+    file = io.BytesIO()
+    try:
+        stored.save(file, format, **options)
+    except (OSError, ValueError) as error:
+        height, width, _ = image.shape
+        raise ImageError(
+            f"{width}x{height} pixels do not go into a {format} file ({error}). Give png."
+        ) from error
+    data = file.getvalue()
+    return _with_chunks(data, _metadata_chunks(text, profile)) if format == "png" else data
+
+
+def _checked_text(text: Mapping[str, str]) -> dict[str, str]:
+    for keyword, value in text.items():
+        # The rule of PNG, for all formats: what goes into one goes into the others.
+        latin = all(" " <= c <= "~" or "\xa1" <= c <= "\xff" for c in keyword)
+        if not latin or not 1 <= len(keyword) <= 79 or " ".join(keyword.split()) != keyword:
+            raise ImageError(
+                f"text keyword {keyword!r}: give 1 to 79 printable Latin-1 characters, without "
+                "spaces at the ends or one after another."
+            )
+        try:
+            if b"\0" in value.encode():
+                raise ImageError(f"text {keyword!r} holds a zero character. Leave it out.")
+        except UnicodeEncodeError as error:
+            raise ImageError(f"text {keyword!r} is no valid Unicode ({error}).") from error
+    return dict(text)
+
+
+def _comment(text: dict[str, str], format: str) -> dict[str, object]:
+    """Pillow's option that stores the texts."""
+    exif = Image.Exif()
+    for keyword, tag in _EXIF_TEXTS.items():
+        if keyword in text:
+            exif[tag] = text[keyword]
+    if format == "webp":
+        exif.get_ifd(_EXIF_IFD_TAG)[_USER_COMMENT_TAG] = _ASCII_CODE + json.dumps(text).encode()
+        return {"exif": exif}
+    comment = json.dumps(text, ensure_ascii=False).encode()
+    if len(comment) > _MAX_JPEG_COMMENT:
+        raise ImageError(
+            f"text of {len(comment)} bytes: a JPEG comment holds {_MAX_JPEG_COMMENT}. Give png."
+        )
+    return {"comment": comment} | ({"exif": exif} if len(exif) else {})
+
+
+def _encode_16_bits(image: np.ndarray) -> bytes:
+    # Pillow has no 16-bit colour.
+    import tensorflow as tf
+
+    stored = np.clip(np.rint(image * np.float32(65535)), 0, 65535).astype(np.uint16)
+    with tf.device("CPU"):
+        return tf.io.encode_png(stored).numpy()
+
+
+def _metadata_chunks(text: dict[str, str], profile: bytes | None) -> list[tuple[bytes, bytes]]:
+    """(name, body) as the PNG specification has them: iCCP is name, method 0, compressed profile;
+    iTXt is keyword, compression 0 and method 0, no language, no translated keyword, text."""
+    chunks = [(b"iCCP", b"ICC profile\0\0" + zlib.compress(profile))] if profile else []
+    for keyword, value in text.items():
+        chunks.append((b"iTXt", keyword.encode("latin-1") + b"\0\0\0\0\0" + value.encode()))
+    return chunks
+
+
+def _with_chunks(png: bytes, chunks: list[tuple[bytes, bytes]]) -> bytes:
+    """The PNG with (name, body) chunks put behind its header chunk, before palette and pixels."""
+    parts = [png[:33]]  # signature 8, IHDR 4 + 4 + 13 + 4
+    for name, body in chunks:
+        checksum = struct.pack(">I", zlib.crc32(name + body))
+        parts += [struct.pack(">I", len(body)), name, body, checksum]
+    return b"".join([*parts, png[33:]])
+
+
+def write(
+    path: str | os.PathLike,
+    image: np.ndarray,
+    quality: int = 95,
+    *,
+    bits: int = 8,
+    text: Mapping[str, str] | None = None,
+    icc: bytes | None = None,
+    xmp: str | None = None,
+    finish: Callable[[bytes, str], bytes] | None = None,
+) -> None:
+    """Writes an image file whole or not at all.
+
+    Args:
+        path: .png, .jpg, .jpeg or .webp, in a folder that exists. Replaces an earlier file.
+        image: float [H, W, 3] in [0, 1].
+        quality, bits, text, icc, xmp: as `encode`.
+        finish: is given the encoded file and its format, and gives what is written, such as the
+            file signed.
+
+    Raises:
+        ImageError: for another suffix, as `encode`, or when the file cannot be written; nothing is
+            left behind.
+    """
+    path = Path(path)
+    format = WRITTEN_SUFFIXES.get(path.suffix.lower())
+    if format is None:
+        raise ImageError(
+            f"{path}: cannot write {path.suffix or 'a file without suffix'}. "
+            f"Give {', '.join(WRITTEN_SUFFIXES)}."
+        )
+    if not path.parent.is_dir():
+        raise ImageError(f"{path}: no folder {path.parent}. Make it first.")
+    data = encode(image, format, quality, bits=bits, text=text, icc=icc, xmp=xmp)
+    if finish:
+        data = finish(data, format)
+    # A plain open instead of tempfile's: it gives the file the permissions of the user's umask.
+    temporary = path.parent / f".tfstyle-{secrets.token_hex(8)}.tmp"
+    try:
+        with open(temporary, "xb") as file:
+            file.write(data)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be written ({error.strerror}).") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def list_images(path: str | os.PathLike) -> list[Path]:
+    """The image files of a folder, by suffix, sorted; a file is itself, whatever its suffix.
+
+    Folders are searched to the bottom, without following links to folders. Hidden files and folders
+    are left out (such as the ._NAME.jpg that macOS leaves on other disks).
+
+    Raises:
+        ImageError: when there is no such file or folder, or a folder may not be read.
+    """
+    path = Path(path)
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise ImageError(f"{path}: no such file or folder.")
+
+    def refuse(error):
+        raise ImageError(f"{error.filename}: folder cannot be read ({error.strerror}).")
+
+    found = []
+    for folder, folders, files in os.walk(path, onerror=refuse):
+        folders[:] = [f for f in folders if not f.startswith(".")]
+        found += [
+            Path(folder, f) for f in files if not f.startswith(".") and f.lower().endswith(SUFFIXES)
+        ]
+    return sorted(found)

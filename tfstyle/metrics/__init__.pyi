@@ -1,0 +1,26 @@
+from .artefacts import (
+    border_marks as border_marks,
+    checkerboard as checkerboard,
+)
+from .distances import (
+    LAYERS as LAYERS,
+    Scores as Scores,
+    content_distance as content_distance,
+    evaluate as evaluate,
+    evaluate_all as evaluate_all,
+    evaluate_target as evaluate_target,
+    local_contrast as local_contrast,
+    lpips as lpips,
+    psnr as psnr,
+    style_distance as style_distance,
+)
+from .sets import (
+    KID_LAYER as KID_LAYER,
+    kid as kid,
+    vgg16_kid as vgg16_kid,
+)
+from .validator import (
+    Validator as Validator,
+    over_styles as over_styles,
+    with_total as with_total,
+)

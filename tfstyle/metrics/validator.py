@@ -1,0 +1,152 @@
+"""The measures of a network in training, on photos kept out."""
+
+import functools
+import os
+import statistics
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from tfstyle import features, images
+from tfstyle.metrics.artefacts import border_marks, checkerboard
+from tfstyle.metrics.distances import (
+    LAYERS,
+    LPIPS_MIN_SIDE,
+    as_batch,
+    content_distance_of,
+    grams_of,
+    lpips,
+    style_distance_of,
+)
+from tfstyle.metrics.sets import KID_SIZE, kid, pooled_features
+
+
+def over_styles(
+    judges: Sequence[Callable], stylizer: Callable, *, content_weight: float, style_weight: float
+) -> dict[str, float]:
+    """Means over the styles of a stylizer of several, after their weighted sum.
+
+    Args:
+        judges: of each style, in order; a `Validator` of its paintings.
+        stylizer: (photo, style=index) -> stylized photo.
+        content_weight, style_weight: of the total.
+    """
+    figures = [
+        judge(lambda photo, index=index: stylizer(photo, style=index))
+        for index, judge in enumerate(judges)
+    ]
+    mean = {key: statistics.mean(of_one[key] for of_one in figures) for key in figures[0]}
+    return with_total(mean, content_weight=content_weight, style_weight=style_weight)
+
+
+def with_total(
+    figures: dict[str, float], *, content_weight: float, style_weight: float
+) -> dict[str, float]:
+    """Figures of a `Validator`, first of all the weighted sum that a training lets fall."""
+    total = content_weight * figures["content_distance"]
+    total += style_weight * figures["style_distance"]
+    return {"total": total, **figures}
+
+
+class Validator:
+    """Judges a stylizer on photos kept out of training, the same way each time it is called.
+
+        validator = metrics.Validator(photos=held_out, paintings=[style])
+        figures = validator(stylize)
+        untouched = validator(lambda photo: photo)
+
+    No random state is touched, so that a training that is judged goes on as one that is not.
+    """
+
+    def __init__(
+        self,
+        *,
+        photos: Sequence[str | os.PathLike | np.ndarray],
+        paintings: Sequence[str | os.PathLike | np.ndarray] | None = None,
+        size: int = 256,
+    ):
+        """
+        Args:
+            photos: files, or images [H, W, 3] in [0, 1]; scaled down to `size`.
+            paintings: likewise; the style is the mean of their Gram matrices. None where there is
+                no style to compare with.
+            size: longest side in pixels. Figures depend on it, so compare only those of one size.
+        """
+        if not len(photos):
+            raise ValueError("no photos to validate on: give at least one.")
+        self._photos = list(photos)
+        self._paintings = list(paintings or ())
+        self._size = size
+        # Now and not when first asked: building them draws random initial weights.
+        self._vgg16, self._alexnet = _networks()
+
+    def __call__(self, stylize: Callable) -> dict[str, float]:
+        """Means over the photos, the figure that should fall first.
+
+        Args:
+            stylize: photo [H, W, 3] in [0, 1] -> stylized photo.
+
+        Returns:
+            {name: figure}; a figure that the images do not allow is left out.
+
+            - vgg16_kid: of stylized photos and paintings, ten of each at least; see `vgg16_kid`.
+            - relative_style_distance, style_distance: see `evaluate`.
+            - content_distance: see `content_distance`.
+            - lpips: from the photo to the stylized one; see `lpips`.
+            - checkerboard: the largest of the strides; of images of 128 pixels a side.
+            - border_marks: of images of 48 pixels a side.
+        """
+        figures: dict[str, list[float]] = {}
+        outputs = []
+        for photo in map(self._read, self._photos):
+            output = images.from_uint8(images.to_uint8(stylize(photo)))
+            if output.shape != photo.shape:
+                output = images.resize(output, photo.shape[:2])
+            outputs.append(output)
+            of_output, of_photo = (self._vgg16(as_batch(image)) for image in (output, photo))
+            found = {}
+            if self._paintings:
+                distance = style_distance_of(of_output, self._style)
+                base = max(style_distance_of(of_photo, self._style), 1e-12)
+                found |= {
+                    "relative_style_distance": distance / base,
+                    "style_distance": distance,
+                }
+            found["content_distance"] = content_distance_of(of_output, of_photo)
+            if min(photo.shape[:2]) >= LPIPS_MIN_SIDE:
+                found["lpips"] = lpips(output, photo, extractor=self._alexnet)
+            if min(photo.shape[:2]) >= 128:
+                found["checkerboard"] = max(checkerboard(output).values())
+            if min(photo.shape[:2]) >= 48:
+                found["border_marks"] = border_marks(output)
+            for name, value in found.items():
+                figures.setdefault(name, []).append(value)
+        means = {name: float(np.mean(values)) for name, values in figures.items()}
+        if min(len(outputs), len(self._paintings)) < 10:
+            return means
+        pooled = pooled_features(outputs, self._vgg16, KID_SIZE, 8)
+        subset_size = min(len(pooled), len(self._pooled))
+        return {"vgg16_kid": kid(pooled, self._pooled, subset_size=subset_size)[0], **means}
+
+    def _read(self, image):
+        image = np.asarray(image) if isinstance(image, np.ndarray) else images.read(image)
+        return images.fit(image, self._size)
+
+    @functools.cached_property
+    def _style(self):
+        """{layer: mean Gram matrix of the paintings, [1, C, C]}"""
+        sums = {}
+        for painting in map(self._read, self._paintings):
+            for layer, gram in grams_of(self._vgg16(as_batch(painting))).items():
+                sums[layer] = sums.get(layer, 0) + gram
+        return {layer: total / len(self._paintings) for layer, total in sums.items()}
+
+    @functools.cached_property
+    def _pooled(self):
+        return pooled_features(map(self._read, self._paintings), self._vgg16, KID_SIZE, 8)
+
+
+@functools.cache
+def _networks():
+    """VGG16 and AlexNet for all validators of the process."""
+    return features.vgg16(LAYERS), features.alexnet()

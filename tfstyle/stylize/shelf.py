@@ -1,0 +1,162 @@
+"""Which models there are, where they lie, and what their cards say."""
+
+import json
+import os
+from pathlib import Path
+
+from tfstyle.stylize import runners
+
+
+class ModelNotFoundError(ValueError):
+    """There is no such model; the message lists the names there are and where they were sought."""
+
+
+def shipped_models() -> list[dict]:
+    """The cards of the models that can be loaded by name, sorted by name.
+
+    Sought in saved_models/ of the current folder, of the checkout and of the installed package; of
+    two with one name, the first. To each card is added "paths", of what there is, as strings:
+    {"card", "tflite", "tflite_float16", "tflite_dynamic", "saved_model" (its newest version)}.
+    """
+    cards = {}
+    for shelf in model_folders():
+        for path in sorted(shelf.glob("*.json")):
+            try:
+                card = json.loads(path.read_text("utf-8"))
+            except ValueError:
+                continue
+            # saved_models/ of the current folder may hold any JSON.
+            if isinstance(card, dict) and card.get("name") == path.stem:
+                cards.setdefault(path.stem, card | {"paths": _paths(shelf, path.stem)})
+    return [cards[name] for name in sorted(cards)]
+
+
+def card(model: str | os.PathLike) -> dict:
+    """The card beside a model that `Stylizer.load` finds by this name; empty where it has none.
+
+    Raises:
+        ModelNotFoundError: as `Stylizer.load`.
+    """
+    return read_card(find(model))
+
+
+def model_folders() -> list[Path]:
+    """The folders where a model is found by its name, those that there are, in order."""
+    package = Path(__file__).resolve().parent.parent
+    here = Path("saved_models").resolve()
+    shelves = [here, package.parent / "saved_models", package / "saved_models"]
+    return [shelf for shelf in dict.fromkeys(shelves) if shelf.is_dir()]
+
+
+def _paths(shelf: Path, name: str) -> dict[str, str]:
+    paths = {
+        "card": shelf / f"{name}.json",
+        "tflite": shelf / f"{name}.tflite",
+        "tflite_float16": shelf / f"{name}.float16.tflite",
+        "tflite_dynamic": shelf / f"{name}.dynamic.tflite",
+        "saved_model": _newest(shelf / name),
+    }
+    return {key: str(path) for key, path in paths.items() if path and path.exists()}
+
+
+def _newest(folder: Path) -> Path | None:
+    """The SavedModel that `folder` is, or its highest version."""
+    versions = sorted(
+        (path for path in folder.glob("*") if path.name.isdecimal()),
+        key=lambda path: int(path.name),
+        reverse=True,
+    )
+    for path in (folder, *versions):
+        if (path / "saved_model.pb").is_file():
+            return path
+    return None
+
+
+def find(model: str | os.PathLike) -> Path:
+    """The .tflite or .keras file or the SavedModel folder that a path or name means.
+
+    Raises:
+        ModelNotFoundError: where there is none.
+        ValueError: for a file that is no model.
+    """
+    path = Path(model)
+    shelves = model_folders()
+    if path.name == str(model):  # a bare name
+        for shelf in shelves:
+            tflite = shelf / f"{model}.tflite"
+            found = tflite if tflite.is_file() else _newest(shelf / model)
+            if found:
+                return found
+    if path.is_dir():
+        found = _newest(path)
+        if found:
+            return found
+        raise ModelNotFoundError(
+            f"{path}: a folder without saved_model.pb, in it or in a numbered version. Give the "
+            "folder of a SavedModel, a .tflite or .keras file, or a name"
+        )
+    if path.is_file():
+        if path.suffix in (".tflite", ".keras"):
+            return path
+        raise ValueError(f"{path}: not a model. Give a .tflite or .keras file or a SavedModel")
+    names = {file.name.split(".")[0] for shelf in shelves for file in shelf.glob("*.tflite")}
+    names |= {sub.name for shelf in shelves for sub in shelf.glob("*") if _newest(sub)}
+    raise ModelNotFoundError(
+        f"model {str(model)!r}: no file and no model of that name. There are: "
+        f"{', '.join(sorted(names)) or 'none'}. Looked in: "
+        f"{', '.join(map(str, shelves)) or 'saved_models/ of the current folder'}"
+    )
+
+
+def find_saved_model(model: str | os.PathLike) -> Path:
+    """The SavedModel folder that a path or a name means, of several versions the highest.
+
+    Raises:
+        ModelNotFoundError: where there is none.
+    """
+    shelves = [shelf / model for shelf in model_folders()] if Path(model).name == str(model) else []
+    for folder in (*shelves, Path(model)):
+        found = _newest(folder)
+        if found:
+            return found
+    raise ModelNotFoundError(
+        f"model {str(model)!r}: no SavedModel of that name, and no folder with one. `tfstyle "
+        "models` lists names"
+    )
+
+
+def find_tflite(model) -> Path:
+    """The TFLite file that a path or a name means, or that lies beside the SavedModel it means."""
+    if not isinstance(model, (str, os.PathLike)):
+        raise ValueError("runtime 'tflite': a Keras model in memory needs TensorFlow. Export it")
+    path = find(model)
+    if path.suffix != ".tflite" and path.is_dir():
+        named = path.parent if path.name.isdecimal() else path
+        path = named.with_name(f"{named.name}.tflite")
+    if path.suffix != ".tflite" or not path.is_file():
+        raise ValueError(
+            f"{model}: no TFLite file. Make one where TensorFlow is installed: tfstyle export "
+            f"{model} --tflite float32 -o ."
+        )
+    return path
+
+
+def read_card(path: Path) -> dict:
+    """The card beside a model file or SavedModel folder; empty where there is none."""
+    version = None
+    if path.is_dir():  # DIR/NAME/VERSION
+        version, path = path.name, path.parent
+    try:
+        card = json.loads((path.parent / f"{path.name.split('.')[0]}.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(card, dict):
+        return {}
+    if version not in (None, str(card.get("version"))):
+        card.pop("styles", None)  # an older version may have had others
+    return card
+
+
+def own_card(path: Path) -> dict:
+    """What a TFLite file without a card says of itself."""
+    return runners.read_metadata(path) if path.suffix == ".tflite" else {}

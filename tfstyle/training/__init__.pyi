@@ -1,0 +1,25 @@
+from .loop import (
+    Progress as Progress,
+    fit as fit,
+)
+from .optimizers import (
+    Ema as Ema,
+    adam as adam,
+    cosine_schedule as cosine_schedule,
+)
+from .runs import (
+    Run as Run,
+    card as card,
+    latest_checkpoint as latest_checkpoint,
+    open_run as open_run,
+    resolved_options as resolved_options,
+    start_from as start_from,
+)
+from .strategy import (
+    Interrupted as Interrupted,
+    Options as Options,
+    TrainingError as TrainingError,
+    is_chief as is_chief,
+    prepare as prepare,
+    shard as shard,
+)

@@ -1,0 +1,61 @@
+"""Learning rates, Adam, and the moving average of weights."""
+
+import keras
+import tensorflow as tf
+
+
+def cosine_schedule(
+    learning_rate: float, steps: int
+) -> keras.optimizers.schedules.LearningRateSchedule:
+    """Linear warm-up over a twentieth of the steps (100 at most), then a cosine to a twentieth."""
+    warmup = min(100, steps // 20)
+    return keras.optimizers.schedules.CosineDecay(
+        learning_rate / 20, steps - warmup, 0.05, warmup_target=learning_rate, warmup_steps=warmup
+    )
+
+
+def adam(
+    learning_rate, variables, *, clip_norm: float | None = None, beta_1: float = 0.9
+) -> keras.optimizers.Optimizer:
+    """Adam built on `variables`, with loss scaling where the dtype policy is mixed_float16.
+
+    Args:
+        learning_rate: number or schedule.
+        clip_norm: bound on the global norm of the gradient averaged over replicas; None for none.
+        beta_1: decay of the first moment.
+    """
+    if clip_norm is not None:
+        # The optimizer clips each replica's share before it adds them up: see `steps.base.apply`.
+        clip_norm /= tf.distribute.get_strategy().num_replicas_in_sync
+    optimizer = keras.optimizers.Adam(learning_rate, beta_1=beta_1, global_clipnorm=clip_norm)
+    if keras.config.dtype_policy().name == "mixed_float16":
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+    # An unbuilt optimizer is not in the checkpoint, so a resumed run would start it from zero.
+    optimizer.build(variables)
+    return optimizer
+
+
+class Ema:
+    """Exponential moving average of a model's weights, kept in a model of the same shape.
+
+    w_ema <- d w_ema + (1 - d) w with d = min(decay, (1 + t) / (10 + t)) after t updates, so that
+    early weights are forgotten soon. Yazici et al. 2018 (https://arxiv.org/abs/1806.04498).
+    """
+
+    def __init__(self, model: keras.Model, decay: float):
+        if not 0 < decay < 1:
+            raise ValueError(f"EMA decay {decay}: must be between 0 and 1, such as 0.999")
+        self.source = model
+        self.decay = decay
+        self.model = keras.models.clone_model(model)
+        self.model.set_weights(model.get_weights())
+
+    def update(self, step):
+        """Takes in the source's weights as they are after update number `step`."""
+        step = tf.cast(step, "float32")
+        decay = tf.minimum(self.decay, (1 + step) / (10 + step))
+        for average, weight in zip(self.model.weights, self.source.weights, strict=True):
+            if weight.dtype.startswith("float"):
+                average.assign(decay * average + (1 - decay) * weight)
+            else:  # the state of a random generator is no quantity to average
+                average.assign(weight)

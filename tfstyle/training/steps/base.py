@@ -1,0 +1,71 @@
+"""What the train steps share."""
+
+import tensorflow as tf
+
+from tfstyle import losses
+
+
+def apply(optimizer, tape, scaled_loss, variables):
+    """One update of `variables` by the gradient of the loss, averaged over replicas.
+
+    `scaled_loss` has been through `optimizer.scale_loss`: float16's loss scaling, else as it was.
+
+    The optimizer clips before it adds up the replicas' gradients. So that what is clipped is the
+    average, as on one device, it is given the average here, divided by the number of replicas; its
+    `global_clipnorm` must be divided likewise (`training.adam` does).
+    """
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    values = [variable.value for variable in variables]
+    gradients = tape.gradient(scaled_loss, values)
+    if replicas > 1:
+        context = tf.distribute.get_replica_context()
+        gradients = context.all_reduce(tf.distribute.ReduceOp.MEAN, gradients)
+        gradients = [gradient / replicas for gradient in gradients]
+    optimizer.apply(gradients, variables)
+
+
+def apply_both(step, generator_tape, generator_scaled, discriminator_tape, discriminator_scaled):
+    """`apply` to both networks of a step, whose losses were taken before either moved."""
+    for network, optimizer, tape, scaled in (
+        (step.generator, step.generator_optimizer, generator_tape, generator_scaled),
+        (
+            step.discriminator,
+            step.discriminator_optimizer,
+            discriminator_tape,
+            discriminator_scaled,
+        ),
+    ):
+        apply(optimizer, tape, scaled, network.trainable_variables)
+
+
+def mean_of_all(values):
+    """[B, ...] of this replica -> mean over the whole batch, [1, ...]."""
+    mean = tf.reduce_mean(values, axis=0, keepdims=True)
+    if tf.distribute.get_strategy().num_replicas_in_sync > 1:
+        context = tf.distribute.get_replica_context()
+        mean = context.all_reduce(tf.distribute.ReduceOp.MEAN, mean)
+    return mean
+
+
+def content_of(features, target, layers, loss=losses.content_loss):
+    """Mean content loss of the layers."""
+    values = [loss(features=features[layer], target=target[layer]) for layer in layers]
+    return tf.add_n(values) / len(layers)
+
+
+def weights_of(step, names, optional):
+    """{name: its weight}; of the `optional` losses only those that have one are computed."""
+    names = (*names, *(name for name in optional if getattr(step, f"{name}_weight")))
+    return {name: getattr(step, f"{name}_weight") for name in names}
+
+
+def weighted_total(values, weights):
+    return tf.add_n([weights[name] * value for name, value in values.items()])
+
+
+def accuracies(real, fake, boundary=0.0):
+    """Shares of the scores that are on the right side of the boundary."""
+    return {
+        "real_accuracy": tf.reduce_mean(tf.cast(real > boundary, "float32")),
+        "fake_accuracy": tf.reduce_mean(tf.cast(fake <= boundary, "float32")),
+    }

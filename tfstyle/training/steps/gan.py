@@ -1,0 +1,200 @@
+"""Train steps: one small class a system, called with a batch, returning its losses.
+
+A step receives its networks, extractor, optimizers and weights and builds none. Called, it is a
+`tf.function` on one device. `update` is the same uncompiled, for a caller that compiles it: it runs
+in the replica context of the `tf.distribute` strategy that the variables were made under, where
+TensorFlow admits no second `tf.function` around the exchange of gradients. Under a mixed precision
+policy the networks compute in half precision; Gram matrices and losses are float32.
+"""
+
+from collections.abc import Sequence
+
+import keras
+import tensorflow as tf
+
+from tfstyle import losses
+from tfstyle.training import image_pool
+from tfstyle.training.steps.base import (
+    accuracies,
+    apply,
+    content_of,
+    mean_of_all,
+    weighted_total,
+    weights_of,
+)
+
+
+class GanStep:
+    """Trains a discriminator and a generator in turn.
+
+    The generator minimises content, Gram style, total variation, the adversarial loss and, where
+    they have a weight, the identity and colour losses; the discriminator tells real style images
+    from stylized photos. A batch goes to `d_steps` updates of the discriminator, a part to each,
+    and the last part to the generator, which then faces the updated discriminator (Goodfellow et
+    al. 2014, https://arxiv.org/abs/1406.2661, algorithm 1).
+
+    In the first `warmup_steps` the generator minimises the content loss alone and the discriminator
+    stands still (Chen et al. 2018, "CartoonGAN", section 3.3).
+    """
+
+    def __init__(
+        self,
+        *,
+        generator: keras.Model,
+        discriminator: keras.Model,
+        extractor: keras.Model,
+        content_extractor: keras.Model,
+        generator_optimizer: keras.optimizers.Optimizer,
+        discriminator_optimizer: keras.optimizers.Optimizer,
+        adversarial: str,
+        content_layers: Sequence[str],
+        style_layers: Sequence[str],
+        content_weight: float,
+        style_weight: float,
+        tv_weight: float,
+        adversarial_weight: float,
+        identity_weight: float = 0.0,
+        color_weight: float = 0.0,
+        checkerboard_weight: float = 0.0,
+        d_steps: int = 1,
+        warmup_steps: int = 0,
+        pool: image_pool.ImagePool | None = None,
+    ):
+        """
+        Args:
+            generator: [B, H, W, 3] in [0, 1] -> same, or [images, noise [B, N]] -> same.
+            discriminator: [B, H, W, 3] in [0, 1] -> patch scores before any sigmoid, any shape.
+            extractor: image -> features of `content_layers` and `style_layers`.
+            content_extractor: image -> features of `content_layers`.
+            generator_optimizer, discriminator_optimizer: built on their network's variables.
+            adversarial: pair of losses, a key of `losses.ADVERSARIAL`.
+            style_layers: compared with the Gram matrices of the batch's own style images, averaged
+                over the batch.
+            content_weight, style_weight, tv_weight, adversarial_weight, identity_weight,
+                color_weight, checkerboard_weight: of the losses named so.
+            d_steps: updates of the discriminator to one of the generator; a batch must divide by
+                it.
+            warmup_steps: see above.
+            pool: what the discriminator is shown of the generator's images; all as they come where
+                None.
+        """
+        for name, value, least in (("d_steps", d_steps, 1), ("warmup_steps", warmup_steps, 0)):
+            if value < least:
+                raise ValueError(f"{name} {value}: give at least {least}")
+        self.generator = generator
+        self.discriminator = discriminator
+        self.extractor = extractor
+        self.content_extractor = content_extractor
+        self.generator_optimizer = generator_optimizer
+        self.discriminator_optimizer = discriminator_optimizer
+        self.discriminator_loss, self.generator_loss = losses.ADVERSARIAL[adversarial]
+        self.content_layers = tuple(content_layers)
+        self.style_layers = tuple(style_layers)
+        self.content_weight = content_weight
+        self.style_weight = style_weight
+        self.tv_weight = tv_weight
+        self.adversarial_weight = adversarial_weight
+        self.identity_weight = identity_weight
+        self.color_weight = color_weight
+        self.checkerboard_weight = checkerboard_weight
+        self.d_steps = d_steps
+        self.warmup_steps = warmup_steps
+        self.pool = pool
+
+    @tf.function
+    def __call__(self, photos, paintings, noise=None) -> dict[str, tf.Tensor]:
+        """`update`, compiled."""
+        return self.update(photos, paintings, noise)
+
+    def update(self, photos, paintings, noise=None) -> dict[str, tf.Tensor]:
+        """One update of the generator and `d_steps` of the discriminator.
+
+        Args:
+            photos, paintings: [d_steps * B, H, W, 3] in [0, 1].
+            noise: [d_steps * B, N], where the generator takes noise.
+
+        Returns:
+            Unweighted losses, the generator's weighted total, and the discriminator's accuracy on
+            real and on stylized patches (shares in [0, 1]), before its last update.
+        """
+        # 0 in the warm-up, then 1: a condition could not hold the exchange among replicas.
+        active = tf.cast(self.generator_optimizer.iterations >= self.warmup_steps, "float32")
+        # Every d_steps-th image, so that a part is the same however a batch is dealt to replicas.
+        for part in range(self.d_steps - 1):
+            of_photos, of_paintings, of_noise = self._part(part, photos, paintings, noise)
+            stylized = self._stylized(of_photos, of_noise)
+            self._update_discriminator(of_paintings, stylized, active)
+        photos, paintings, noise = self._part(self.d_steps - 1, photos, paintings, noise)
+
+        with tf.GradientTape() as tape:
+            stylized = self._stylized(photos, noise)
+            with tape.stop_recording():
+                judged = self._update_discriminator(paintings, stylized, active)
+            values = self._terms(stylized, photos, paintings, noise, training=True)
+            weights = {
+                name: (1.0 if name == "content" else active) * weight
+                for name, weight in self.weights.items()
+            }
+            total = weighted_total(values, weights)
+            scaled = self.generator_optimizer.scale_loss(total)
+        apply(self.generator_optimizer, tape, scaled, self.generator.trainable_variables)
+        return {"total": total, **values, **judged}
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """{name of a loss of the generator: its weight in the total}."""
+        names = ("content", "style", "tv", "adversarial")
+        return weights_of(self, names, optional=("identity", "color", "checkerboard"))
+
+    def terms(self, photos, paintings, noise=None, *, training=False) -> dict[str, tf.Tensor]:
+        """The generator's unweighted losses of a batch; updates nothing. All of it is one part."""
+        stylized = self._stylized(photos, noise, training)
+        return self._terms(stylized, photos, paintings, noise, training)
+
+    def _terms(self, stylized, photos, paintings, noise, training):
+        target = self.content_extractor(photos)
+        style_features = self.extractor(paintings)
+        # A single painting's Gram matrix would ask every photo to become that one painting.
+        style_grams = {
+            layer: mean_of_all(losses.gram(style_features[layer])) for layer in self.style_layers
+        }
+        features = self.extractor(stylized)
+        values = {
+            "content": content_of(features, target, self.content_layers),
+            "style": losses.style_loss(
+                grams={layer: losses.gram(features[layer]) for layer in self.style_layers},
+                targets=style_grams,
+            ),
+            "tv": losses.total_variation(stylized),
+            "adversarial": self.generator_loss(
+                fake=self.discriminator(stylized, training=training)
+            ),
+        }
+        if self.identity_weight:
+            same = self._stylized(paintings, noise, training)
+            values["identity"] = losses.identity_loss(images=same, target=paintings)
+        if self.color_weight:
+            values["color"] = losses.color_loss(images=stylized, target=photos)
+        if self.checkerboard_weight:
+            values["checkerboard"] = losses.checkerboard_loss(images=stylized)
+        return values
+
+    def _part(self, part, *batches):
+        return [None if batch is None else batch[part :: self.d_steps] for batch in batches]
+
+    def _stylized(self, photos, noise, training=True):
+        inputs = photos if noise is None else [photos, noise]
+        return self.generator(inputs, training=training)
+
+    def _update_discriminator(self, paintings, stylized, active):
+        shown = self.pool.exchange(stylized) if self.pool else tf.stop_gradient(stylized)
+        with tf.GradientTape() as tape:
+            # A call each: batch normalisation must not tell them apart by their neighbours.
+            real = self.discriminator(paintings, training=True)
+            fake = self.discriminator(shown, training=True)
+            loss = self.discriminator_loss(real=real, fake=fake)
+            scaled = self.discriminator_optimizer.scale_loss(active * loss)
+        apply(self.discriminator_optimizer, tape, scaled, self.discriminator.trainable_variables)
+        # The boundary between real and fake: a logit of 0, or halfway between LSGAN's 0 and 1.
+        boundary = 0.5 if self.generator_loss is losses.lsgan_generator_loss else 0.0
+        return {"discriminator": loss, **accuracies(real, fake, boundary)}

@@ -1,0 +1,150 @@
+"""Steps of one network against fixed losses: perceptual, or a target."""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import keras
+import tensorflow as tf
+
+from tfstyle import losses
+from tfstyle.training.steps.base import apply, content_of, weighted_total, weights_of
+
+_FORMULAS = {
+    "relative": (losses.content_loss, losses.style_loss),
+    "gatys": (losses.gatys_content_loss, losses.gatys_style_loss),
+}
+
+
+class PerceptualStep:
+    """Trains a generator on content, Gram style and total variation.
+
+    Johnson et al. 2016 (https://arxiv.org/abs/1603.08155), with every loss relative to its target's
+    energy (see `losses`), so that the same weights suit every style. With several styles, Dumoulin
+    et al. 2017 (https://arxiv.org/abs/1610.07629): each image is judged by its own style.
+    """
+
+    def __init__(
+        self,
+        *,
+        generator: keras.Model,
+        extractor: keras.Model,
+        content_extractor: keras.Model,
+        style_grams: Mapping[str, tf.Tensor],
+        optimizer: keras.optimizers.Optimizer,
+        content_layers: Sequence[str],
+        content_weight: float,
+        style_weight: float,
+        tv_weight: float,
+        checkerboard_weight: float = 0.0,
+        layer_weights: Mapping[str, float] | None = None,
+        formula: Literal["relative", "gatys"] = "relative",
+    ):
+        """
+        Args:
+            generator: [B, H, W, 3] in [0, 1] -> same; its trainable weights are updated. For
+                several styles its inputs are [images, style_weights [B, styles]].
+            extractor: image -> features of `content_layers` and of the layers of `style_grams`.
+            content_extractor: image -> features of `content_layers`; the photo needs no more.
+            style_grams: {layer: [1, C, C]} of the style image; [styles, C, C] of several.
+            optimizer: built on the generator's trainable variables.
+            content_layers: layers whose content losses are averaged.
+            content_weight, style_weight, tv_weight, checkerboard_weight: of the losses named so.
+            layer_weights: {layer: weight} within the style loss; equal where None.
+            formula: of content and style loss; "gatys" takes them as published.
+        """
+        self.generator = generator
+        self.extractor = extractor
+        self.content_extractor = content_extractor
+        self.style_grams = dict(style_grams)
+        self.optimizer = optimizer
+        self.content_layers = tuple(content_layers)
+        self.content_weight = content_weight
+        self.style_weight = style_weight
+        self.tv_weight = tv_weight
+        self.checkerboard_weight = checkerboard_weight
+        self.layer_weights = layer_weights
+        self.content_loss, self.style_loss = _FORMULAS[formula]
+
+    @tf.function
+    def __call__(self, photos, style_weights=None) -> dict[str, tf.Tensor]:
+        """`update`, compiled."""
+        return self.update(photos, style_weights)
+
+    def update(self, photos, style_weights=None) -> dict[str, tf.Tensor]:
+        """One update on photos [B, H, W, 3] in [0, 1]; returns unweighted losses and total.
+
+        `style_weights` [B, styles], for a generator of several styles: how much of each an image
+        gets. The target of a blend is the blend of the Gram matrices.
+        """
+        with tf.GradientTape() as tape:
+            values = self.terms(photos, style_weights, training=True)
+            total = weighted_total(values, self.weights)
+            scaled = self.optimizer.scale_loss(total)
+        apply(self.optimizer, tape, scaled, self.generator.trainable_variables)
+        return {"total": total, **values}
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """{name of a loss: its weight in the total}."""
+        return weights_of(self, ("content", "style", "tv"), optional=("checkerboard",))
+
+    def terms(self, photos, style_weights=None, *, training=False) -> dict[str, tf.Tensor]:
+        """The unweighted losses of a batch, as `update` takes it; updates nothing."""
+        target = self.content_extractor(photos)
+        inputs, style_grams = photos, self.style_grams
+        if style_weights is not None:
+            inputs = [photos, style_weights]
+            style_grams = {
+                layer: tf.einsum("bs,scd->bcd", style_weights, gram)
+                for layer, gram in self.style_grams.items()
+            }
+        stylized = self.generator(inputs, training=training)
+        features = self.extractor(stylized)
+        values = {
+            "content": content_of(features, target, self.content_layers, self.content_loss),
+            "style": self.style_loss(
+                grams={layer: losses.gram(features[layer]) for layer in style_grams},
+                targets=style_grams,
+                layer_weights=self.layer_weights,
+            ),
+            "tv": losses.total_variation(stylized),
+        }
+        if self.checkerboard_weight:
+            values["checkerboard"] = losses.checkerboard_loss(images=stylized)
+        return values
+
+
+class TargetStep:
+    """Trains a generator on what each photo is to become, by the mean squared difference."""
+
+    def __init__(self, *, generator: keras.Model, optimizer: keras.optimizers.Optimizer):
+        """
+        Args:
+            generator: [B, H, W, 3] in [0, 1] -> same; its trainable weights are updated.
+            optimizer: built on the generator's trainable variables.
+        """
+        self.generator = generator
+        self.optimizer = optimizer
+
+    @tf.function
+    def __call__(self, photos, targets) -> dict[str, tf.Tensor]:
+        """`update`, compiled."""
+        return self.update(photos, targets)
+
+    def update(self, photos, targets) -> dict[str, tf.Tensor]:
+        """One update on photos and targets, [B, H, W, 3] in [0, 1]; returns the loss."""
+        with tf.GradientTape() as tape:
+            values = self.terms(photos, targets, training=True)
+            scaled = self.optimizer.scale_loss(values["pixels"])
+        apply(self.optimizer, tape, scaled, self.generator.trainable_variables)
+        return values
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """{name of a loss: its weight}."""
+        return {"pixels": 1.0}
+
+    def terms(self, photos, targets, *, training=False) -> dict[str, tf.Tensor]:
+        """The loss of a batch, as `update` takes it; updates nothing."""
+        stylized = self.generator(photos, training=training)
+        return {"pixels": losses.pixel_loss(images=stylized, target=targets)}

@@ -1,0 +1,5 @@
+"""Pictures one after another, as a video file."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

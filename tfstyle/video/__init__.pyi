@@ -1,0 +1,3 @@
+from .writer import (
+    Writer as Writer,
+)
