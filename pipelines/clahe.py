@@ -33,6 +33,7 @@ import tensorflow as tf
 
 from tfstyle import cli, data, export, features, files, images, metrics, stylize, training
 from tfstyle.data import drawn, paintings, samples
+from tfstyle.errors import ArgumentError
 from tfstyle.explain import health
 from tfstyle.images import contrast, sheets
 from tfstyle.losses import CONTENT_LAYER, PRESETS, STYLE_LAYERS, gram
@@ -91,7 +92,7 @@ def train(
         health.require()
     preset = PRESETS.get(losses)
     if style and not preset:
-        raise ValueError(f"style {style}: CLAHE has none. Give --losses=mixed or gatys with it")
+        raise ArgumentError(f"style {style}: CLAHE has none. Give --losses=mixed or gatys with it")
     strategy = training.prepare(options)
 
     # Data

@@ -28,6 +28,7 @@ import tensorflow as tf
 from tfstyle import cli, data, export, features, images, losses, metrics, stylize, training
 from tfstyle.data import drawn, samples
 from tfstyle.data.paintings import read as read_painting
+from tfstyle.errors import ArgumentError
 from tfstyle.explain import health
 from tfstyle.images import sheets
 from tfstyle.networks import generators
@@ -110,7 +111,7 @@ def train(
         is_drawn = part.strip() in drawn.STYLES
         for path in [pathlib.Path(part.strip())] if is_drawn else data.list_files(part):
             if path.stem in paintings:
-                raise ValueError(f"style {path}: another is called {path.stem} too; rename one")
+                raise ArgumentError(f"style {path}: another is called {path.stem} too; rename one")
             paintings[path.stem] = read_painting(str(path), style_size)
     names = list(paintings)
     held_out = data.list_files(evaluate_on)

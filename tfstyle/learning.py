@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from tfstyle import data, features, images, losses, machine, stylize, training
 from tfstyle.data import samples
+from tfstyle.errors import TfstyleError
 from tfstyle.export import rebuild
 from tfstyle.networks import layers
 from tfstyle.training import steps
@@ -25,7 +26,7 @@ from tfstyle.training import steps
 CONTENT_LAYERS = ("block3_conv3", "block4_conv2")
 
 
-class LearnError(ValueError):
+class LearnError(TfstyleError, ValueError):
     """The model cannot be taught a style; the message says why and what can."""
 
 

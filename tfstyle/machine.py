@@ -6,6 +6,8 @@ from pathlib import Path
 
 import psutil
 
+from tfstyle.errors import TfstyleError
+
 # From glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -2, -4, -8
 # Where Linux lists what its processors can do.
@@ -14,7 +16,7 @@ _CPUINFO = Path("/proc/cpuinfo")
 _USABLE = 0.9
 
 
-class TooLargeError(ValueError):
+class TooLargeError(TfstyleError, ValueError):
     """More memory is needed than is free. `fits`: (height, width) of its aspect that would fit."""
 
     def __init__(self, message: str, fits: tuple[int, int]):

@@ -1,6 +1,7 @@
 """`tfstyle client`: photos in the style of a model on a server."""
 
 from tfstyle.cli import jobs, library, notes, parsing
+from tfstyle.errors import ArgumentError
 
 
 def add(commands):
@@ -55,7 +56,7 @@ Examples:
 def run(args) -> int:
     planned, errors = jobs.plan(args.inputs, args.output, jobs.label(args.model))
     if any(target is None for _, target in planned):
-        raise ValueError("-o -: give a file or a folder")
+        raise ArgumentError("-o -: give a file or a folder")
     from tfstyle import images, stylize
     from tfstyle.serving import client
 

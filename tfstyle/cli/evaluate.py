@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from tfstyle.cli import library, messages, parsing
+from tfstyle.errors import ArgumentError
 
 
 def add(commands):
@@ -55,7 +56,7 @@ def run(args) -> int:
 
     outputs = [file for name in args.outputs for file in images.list_images(name)]
     if not outputs:
-        raise ValueError(f"{', '.join(args.outputs)}: no images to evaluate.")
+        raise ArgumentError(f"{', '.join(args.outputs)}: no images to evaluate.")
     contents = _contents(outputs, args.content)
     style = images.read(args.style)
     extractor = features.vgg16(metrics.LAYERS)
@@ -107,7 +108,7 @@ def _contents(outputs: list[Path], contents: list[str]) -> list[Path]:
         photos = images.list_images(contents[0])
         return [_photo_of(output, photos, contents[0]) for output in outputs]
     if len(contents) not in (1, len(outputs)):
-        raise ValueError(
+        raise ArgumentError(
             f"--content: {len(contents)} photos for {len(outputs)} pictures. Give one for all, one "
             "for each in the same order, or a folder with photos of the same names."
         )
@@ -121,7 +122,7 @@ def _photo_of(output: Path, photos: list[Path], folder: str) -> Path:
     best = [photo for photo in fitting if len(photo.stem) == longest]
     if len(best) != 1:
         found = " and ".join(map(str, best)) or "none"
-        raise ValueError(
+        raise ArgumentError(
             f"{output}: which photo in {folder} is it of? Found {found}. Name the photos in the "
             "order of the pictures: --content C1 C2 ..."
         )

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from tfstyle.cli import jobs, parsing
+from tfstyle.errors import ArgumentError
 
 
 def add(commands):
@@ -77,18 +78,18 @@ def run(args) -> int:
     from tfstyle import images
 
     if Path(args.output).suffix != ".html":
-        raise ValueError(f"-o {args.output}: give a name that ends in .html")
+        raise ArgumentError(f"-o {args.output}: give a name that ends in .html")
     content, style = (images.fit(images.read(p), args.size) for p in (args.content, args.style))
     for name, image in ((args.content, content), (args.style, style)):
         if min(image.shape[:2]) < 32:
-            raise ValueError(
+            raise ArgumentError(
                 f"{name}: {image.shape[1]}x{image.shape[0]} pixels at --size {args.size}: 32 a "
                 "side are needed"
             )
     try:
         from tfstyle.explain import report, survey
     except ModuleNotFoundError as error:
-        raise ValueError(
+        raise ArgumentError(
             f"explanations need {error.name}: pip install 'tfstyle[explain]'"
         ) from error
 

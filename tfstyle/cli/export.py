@@ -3,6 +3,7 @@
 import json
 
 from tfstyle.cli import library, messages, parsing
+from tfstyle.errors import ArgumentError
 
 
 def add(commands):
@@ -65,7 +66,7 @@ def run(args) -> int:
     from tfstyle.export import device
 
     if ("int8" in args.tflite) != bool(args.calibration):
-        raise ValueError(
+        raise ArgumentError(
             "int8 needs --calibration, a folder of photos to see its ranges on"
             if "int8" in args.tflite
             else "--calibration is for int8 alone: leave it out, or add int8 to --tflite"
@@ -75,7 +76,7 @@ def run(args) -> int:
         found = images.list_images(args.calibration)[: device.MAX_CALIBRATION_PHOTOS]
         photos = [images.fit(images.read(path), 512) for path in found]
         if not photos:
-            raise ValueError(f"--calibration {args.calibration}: no images in it")
+            raise ArgumentError(f"--calibration {args.calibration}: no images in it")
     report = device.export(
         device.read(args.model),
         args.tflite,

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tfstyle.cli import messages
+from tfstyle.errors import ArgumentError
 
 _STDIN = "standard input"
 
@@ -96,11 +97,11 @@ def _goal(inputs, folders, output: str | None) -> tuple[Path | None, bool]:
 
     several = len(inputs) > 1 or bool(folders)
     if inputs.count("-") > 1:
-        raise ValueError("- twice: standard input holds one image. Give - once.")
+        raise ArgumentError("- twice: standard input holds one image. Give - once.")
     if several and output == "-":
-        raise ValueError("-o -: standard output takes one picture. Give one file, or -o DIR.")
+        raise ArgumentError("-o -: standard output takes one picture. Give one file, or -o DIR.")
     if folders and output is None:
-        raise ValueError(f"{folders[0]}: a folder. Say with -o DIR where its pictures shall go.")
+        raise ArgumentError(f"{folders[0]}: a folder. Say with -o DIR where its pictures shall go.")
     if output in (None, "-"):
         return None, False
     goal = Path(output)
@@ -108,9 +109,9 @@ def _goal(inputs, folders, output: str | None) -> tuple[Path | None, bool]:
         return goal, True
     is_picture = goal.suffix.lower() in images.WRITTEN_SUFFIXES
     if several and (is_picture or goal.exists()):
-        raise ValueError(f"-o {output}: several inputs need a folder. Give one, such as out/.")
+        raise ArgumentError(f"-o {output}: several inputs need a folder. Give one, such as out/.")
     if not several and not is_picture:
-        raise ValueError(
+        raise ArgumentError(
             f"-o {output}: cannot write {goal.suffix or 'a file without suffix'}. Give "
             f"{', '.join(images.WRITTEN_SUFFIXES)}, or {output}/ for a folder."
         )
@@ -125,9 +126,9 @@ def _refuse_clashes(jobs):
             continue
         place = target.resolve()
         if place in sources:
-            raise ValueError(f"{target}: an input, which is never replaced. Give another -o.")
+            raise ArgumentError(f"{target}: an input, which is never replaced. Give another -o.")
         if place in taken:
-            raise ValueError(
+            raise ArgumentError(
                 f"{taken[place] or '-'} and {source or '-'} would both become {target}. Stylize "
                 "them into folders of their own."
             )
@@ -143,7 +144,7 @@ def make_folder_of(path: Path):
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     if not os.access(path.parent, os.W_OK):
-        raise ValueError(f"{path}: no permission to write into {path.parent}.")
+        raise ArgumentError(f"{path}: no permission to write into {path.parent}.")
 
 
 def work(jobs: list, errors: list, paint: Callable, *, max_size: int | None, tell: bool) -> list:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tfstyle.cli import jobs, library, messages, notes, parsing, recipe
+from tfstyle.errors import ArgumentError
 
 
 def add(commands):
@@ -165,7 +166,7 @@ def run(args) -> int:
                     photo, [gatys.Style(**style) for style in read], callback=watch, **arguments
                 )
         except machine.TooLargeError as error:
-            raise ValueError(f"{messages.line(error)} (--size {max(error.fits)})") from error
+            raise ArgumentError(f"{messages.line(error)} (--size {max(error.fits)})") from error
         # "auto" may be another precision on another machine, and so another picture.
         options["precision"] = result.precision
         height, width = result.image.shape[:2]
@@ -198,28 +199,28 @@ def _outputs(args, options: dict, inputs: list[str]) -> tuple[Path, Path | None]
 
     output, clip = Path(args.output), Path(args.video) if args.video else None
     if output.suffix.lower() not in images.WRITTEN_SUFFIXES:
-        raise ValueError(
+        raise ArgumentError(
             f"-o {output}: cannot write {output.suffix or 'a file without suffix'}. Give "
             f"{', '.join(images.WRITTEN_SUFFIXES)}."
         )
     if options["bits"] == 16 and output.suffix.lower() != ".png":
-        raise ValueError(f"-o {output}: 16 bits go into .png only. Give that, or --bits 8.")
+        raise ArgumentError(f"-o {output}: 16 bits go into .png only. Give that, or --bits 8.")
     if args.video_fps and not clip:
-        raise ValueError("--video_fps: there is no video. Give --video FILE, or leave it out.")
+        raise ArgumentError("--video_fps: there is no video. Give --video FILE, or leave it out.")
     taken = {Path(name).resolve() for name in [*inputs, *([args.again] if args.again else [])]}
     snapshot = re.compile(rf"{re.escape(output.stem)}\.\d+-\d+{re.escape(output.suffix)}")
     for path in taken if args.save_every else ():
         if path.parent == output.parent.resolve() and snapshot.fullmatch(path.name):
-            raise ValueError(
+            raise ArgumentError(
                 f"{path}: an input, which --save_every might replace. Give another -o."
             )
     for flag, path in (("-o", output), ("--video", clip)):
         if path is None:
             continue
         if path.resolve() in taken:
-            raise ValueError(f"{path}: an input, which is never replaced. Give another {flag}.")
+            raise ArgumentError(f"{path}: an input, which is never replaced. Give another {flag}.")
         if path.is_dir():
-            raise ValueError(f"{flag} {path}: a folder. Give a file in it.")
+            raise ArgumentError(f"{flag} {path}: a folder. Give a file in it.")
     return output, clip
 
 

@@ -6,6 +6,7 @@ import json
 import os
 
 from tfstyle.cli import library, parsing
+from tfstyle.errors import ArgumentError
 
 # The function whose parameters become flags.
 _OPTIMIZE = "gatys/optimization.optimize"
@@ -31,12 +32,12 @@ def read(args) -> tuple[str, list[dict], dict, dict[str, str]]:
     for layer in (old["options"], presets().get(args.preset, {}), given):
         options = _overlaid(options, layer)
     if "learning_rate" in given and options["optimizer"] == "lbfgs":
-        raise ValueError("--learning_rate: lbfgs has none. Give --optimizer adam or adagrad.")
+        raise ArgumentError("--learning_rate: lbfgs has none. Give --optimizer adam or adagrad.")
     content = args.content or old["content"]
     styles = [parse_style(text) for text in args.style or ()] or old["styles"]
     if not content or not styles:
         lacking = "--style" if content else "CONTENT"
-        raise ValueError(
+        raise ArgumentError(
             f"{lacking} is missing: give it, or --again PICTURE to take an earlier one."
         )
     kept = _inputs(
@@ -47,11 +48,11 @@ def read(args) -> tuple[str, list[dict], dict, dict[str, str]]:
     digests = {}
     for path in _inputs(content, styles, options):
         if path in kept and not os.path.isfile(path):
-            raise ValueError(f"{path}: no such file; {args.again} was made from it. {_REPLACE}")
+            raise ArgumentError(f"{path}: no such file; {args.again} was made from it. {_REPLACE}")
         with open(path, "rb") as file:
             digests[path] = hashlib.file_digest(file, "sha256").hexdigest()
         if path in kept and digests[path] != old["sha256"][path]:
-            raise ValueError(f"{path}: changed since {args.again} was made from it. {_REPLACE}")
+            raise ArgumentError(f"{path}: changed since {args.again} was made from it. {_REPLACE}")
     return content, styles, options, digests
 
 
@@ -59,19 +60,21 @@ def parse_style(text: str) -> dict:
     """FILE[:WEIGHT[:MASK[:STYLE_MASK]]], where files may have colons in their names."""
     path, rest = _leading_file(text)
     if path is None:
-        raise ValueError(f"--style {text}: no such file. Give FILE[:WEIGHT[:MASK[:STYLE_MASK]]].")
+        raise ArgumentError(
+            f"--style {text}: no such file. Give FILE[:WEIGHT[:MASK[:STYLE_MASK]]]."
+        )
     weight, _, rest = rest.partition(":")
     try:
         weight = parsing.number(float, 0, above=True)(weight or "1")
     except argparse.ArgumentTypeError as error:
-        raise ValueError(f"--style {text}: weight {error}.") from None
+        raise ArgumentError(f"--style {text}: weight {error}.") from None
     mask, style_mask = _leading_file(rest)
     if mask is None and rest.startswith(":"):
         style_mask = rest[1:]
     elif mask is None and rest:
-        raise ValueError(f"--style {text}: mask {rest}: no such file.")
+        raise ArgumentError(f"--style {text}: mask {rest}: no such file.")
     if style_mask and not os.path.isfile(style_mask):
-        raise ValueError(f"--style {text}: style mask {style_mask}: no such file.")
+        raise ArgumentError(f"--style {text}: style mask {style_mask}: no such file.")
     return {"path": path, "weight": weight, "mask": mask, "style_mask": style_mask or None}
 
 
@@ -97,7 +100,7 @@ def _overlaid(options: dict, layer: dict) -> dict:
     paper = layer.keys() & {"alpha", "beta"}
     ours = layer.keys() & _PAPER_WEIGHTS.keys()
     if paper and ours:
-        raise ValueError(
+        raise ArgumentError(
             f"--{min(paper)} and --{min(ours)}: alpha and beta take the place of content_weight "
             "and style_weight. Give weights of one kind."
         )
@@ -120,7 +123,7 @@ def _remembered(picture: str) -> dict:
 
     text = images.read_text(picture).get(SETTINGS)
     if text is None:
-        raise ValueError(
+        raise ArgumentError(
             f"--again {picture}: no settings in it. Give a picture as tfstyle optimize wrote it; "
             "most programs that edit or send pictures drop them."
         )
@@ -165,7 +168,7 @@ def _remembered(picture: str) -> dict:
         TypeError,
         ValueError,
     ) as error:
-        raise ValueError(
+        raise ArgumentError(
             f"--again {picture}: its settings are damaged, or of another version of tfstyle "
             f"({type(error).__name__}: {error})."
         ) from error

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 from tfstyle.cli import library, messages, parsing, web
+from tfstyle.errors import ArgumentError
 
 
 def add(commands):
@@ -125,22 +126,22 @@ def run(args) -> int:
         web.serve_page(args.models, args.host, args.rest_port, progress=messages.complain)
         return 0
     if args.port == args.rest_port != 0:
-        raise ValueError(f"--port and --rest_port {args.port}: give two")
+        raise ArgumentError(f"--port and --rest_port {args.port}: give two")
     if not args.dev and 0 in (args.port, args.rest_port):
-        raise ValueError("port 0: only --dev and --web take any that is free. Give a number")
+        raise ArgumentError("port 0: only --dev and --web take any that is free. Give a number")
     models = config.find_models(args.models, stylize.model_folders())
     if args.dev:
         return _serve_dev(args, models)
     server = args.server or config.find_server()
     if server is None and not args.write_only:
-        raise ValueError(
+        raise ArgumentError(
             f"no TensorFlow Serving here: neither {config.BINARY} on PATH, nor docker or podman "
             "that answers. Install one of them; or add --write_only to write its files for another "
             "machine, or --dev for the development server"
         )
     server = server or config.ENGINES[0]
     if not args.write_only and not shutil.which(server):
-        raise ValueError(f"{server}: not on PATH. Install it, or leave out --with")
+        raise ArgumentError(f"{server}: not on PATH. Install it, or leave out --with")
     inside = models if server == config.BINARY else config.container_paths(models)
     batching = config.batching_config() if args.batching else None
     files = config.write(args.dir, inside, batching=batching)
@@ -166,14 +167,16 @@ def _refuse_what_would_be_ignored(args):
     others |= {"--write_only": args.write_only, "--batching": args.batching}
     for flag, given in others.items():
         if given and (args.web or args.dev):
-            raise ValueError(f"{own} and {flag}: each starts another server. Leave one of them out")
+            raise ArgumentError(
+                f"{own} and {flag}: each starts another server. Leave one of them out"
+            )
 
 
 def _serve_dev(args, models: dict[str, Path]) -> int:
     try:
         from tfstyle.serving import server
     except ModuleNotFoundError as error:
-        raise ValueError(
+        raise ArgumentError(
             f"the development server needs {error.name}: pip install 'tfstyle[serving]'"
         ) from error
     import logging

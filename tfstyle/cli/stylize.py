@@ -5,6 +5,7 @@ import json
 import sys
 
 from tfstyle.cli import jobs, library, messages, notes, parsing
+from tfstyle.errors import ArgumentError
 
 
 def add(commands):
@@ -80,9 +81,9 @@ def run(args) -> int:
     to_stdout = any(target is None for _, target in planned)
     if to_stdout:
         if args.json:
-            raise ValueError("--json and the picture both want standard output: give -o FILE")
+            raise ArgumentError("--json and the picture both want standard output: give -o FILE")
         if sys.stdout.isatty():
-            raise ValueError("standard output is a terminal: give -o FILE, or redirect it")
+            raise ArgumentError("standard output is a terminal: give -o FILE, or redirect it")
     from tfstyle import images, stylize
     from tfstyle.images import sheets
 

@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from tfstyle import images
+from tfstyle.errors import ArgumentError
 
 STYLES = ("swirls", "mosaic", "woodcut")
 _MIN_SIZE, _MAX_SIZE = 16, 2048
@@ -36,9 +37,9 @@ def style(name: str = "swirls", size: int = 512, seed: int = 0) -> np.ndarray:
     """
     draw = {"swirls": _swirls, "mosaic": _mosaic, "woodcut": _woodcut}.get(name)
     if draw is None:
-        raise ValueError(f"style {name!r}: nothing draws it. Give one of {list(STYLES)}")
+        raise ArgumentError(f"style {name!r}: nothing draws it. Give one of {list(STYLES)}")
     if not _MIN_SIZE <= size <= _MAX_SIZE:
-        raise ValueError(f"size {size}: give {_MIN_SIZE} to {_MAX_SIZE} pixels")
+        raise ArgumentError(f"size {size}: give {_MIN_SIZE} to {_MAX_SIZE} pixels")
     image = draw(size, np.random.default_rng(seed))
     return np.clip(image, 0, 1).astype(np.float32)
 

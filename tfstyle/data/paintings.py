@@ -8,6 +8,7 @@ import numpy as np
 
 from tfstyle import images
 from tfstyle.data import batches, drawn, sources
+from tfstyle.errors import ArgumentError
 
 # Share of a style's paintings, or of the longer side of each where there are fewer than _FEW.
 _KEPT_OUT, _FEW = 0.3, 4
@@ -47,10 +48,12 @@ def find(style: str, folder: Path) -> dict[str, list[Path]]:
         parts = [Path(part.strip()) for part in style.split(",") if part.strip()]
     names = [part.stem for part in parts]
     if len(parts) < 2:
-        raise ValueError(f"style {style!r}: {len(parts)} of them; give at least two to tell apart")
+        raise ArgumentError(
+            f"style {style!r}: {len(parts)} of them; give at least two to tell apart"
+        )
     for part in parts:
         if names.count(part.stem) > 1:
-            raise ValueError(f"style {part}: another is called {part.stem} too; rename one")
+            raise ArgumentError(f"style {part}: another is called {part.stem} too; rename one")
     found = {part.stem: sources.list_files(part) for part in parts if str(part) not in drawn.STYLES}
     for works in found.values():
         for path in works if len(works) < _FEW else ():

@@ -22,13 +22,15 @@ import google_crc32c
 import numpy as np
 import tensorflow as tf
 
+from tfstyle.errors import ArgumentError, TfstyleError
+
 INDEX = "index.json"
 _VERSION = 1
 _HEAD = struct.Struct("<QI")
 _FOOT = struct.Struct("<I")
 
 
-class RecordsError(ValueError):
+class RecordsError(TfstyleError, ValueError):
     """Records that cannot be written or read; the message names them and the mend."""
 
 
@@ -137,7 +139,7 @@ class Records:
             ]
             lengths = [len(offsets) for _, _, offsets in shards]
             if lengths != [len(range(i, self._count, len(shards))) for i in range(len(shards))]:
-                raise ValueError(f"{lengths} offsets for {self._count} images")
+                raise ArgumentError(f"{lengths} offsets for {self._count} images")
         except OSError as error:
             raise RecordsError(
                 f"{self.folder}: no records in it ({INDEX}: {error.strerror}). Give a folder that "

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from tfstyle import images
+from tfstyle.errors import ArgumentError
 
 _PHOTOS = Path(__file__).parent.parent / "assets" / "photos"
 
@@ -25,7 +26,9 @@ def photo(name: str) -> np.ndarray:
     """
     paths = {path.stem: path for path in photo_paths()}
     if name not in paths:
-        raise ValueError(f"photo {name!r}: not among the bundled ones. Give one of {sorted(paths)}")
+        raise ArgumentError(
+            f"photo {name!r}: not among the bundled ones. Give one of {sorted(paths)}"
+        )
     return images.read(paths[name])
 
 

@@ -9,13 +9,14 @@ from pathlib import Path
 
 from tfstyle import images
 from tfstyle.data import records
+from tfstyle.errors import TfstyleError
 
 # Of all images, as many may be unreadable; more says that something is wrong with the folder.
 SKIP_LIMIT = 0.1
 JPEG = b"\xff\xd8\xff"
 
 
-class DataError(ValueError):
+class DataError(TfstyleError, ValueError):
     """Training images that cannot be found or read; the message names them and the mend."""
 
 

@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 
 import keras
 
+from tfstyle.errors import ArgumentError
+
 
 @keras.saving.register_keras_serializable(package="tfstyle")
 class Gate(keras.layers.Layer):
@@ -63,5 +65,5 @@ def edited(
     if left:
         names = ", ".join(layer.name for layer in model.layers)
         missing = ", ".join(map(str, left))
-        raise ValueError(f"no layer {missing} in {model.name}: give one of {names}")
+        raise ArgumentError(f"no layer {missing} in {model.name}: give one of {names}")
     return copy

@@ -16,6 +16,7 @@ import tensorflow as tf
 from scipy import stats
 
 from tfstyle import files, training
+from tfstyle.errors import ArgumentError
 from tfstyle.explain.results import Check, Explanation
 
 
@@ -140,7 +141,7 @@ class Monitor:
             held_out: as `real`, of pictures that no training step sees.
         """
         if every < 2:
-            raise ValueError(f"every {every}: give at least 2 steps")
+            raise ArgumentError(f"every {every}: give at least 2 steps")
         self.file = Path(folder) / "health.jsonl"
         self._every = every
         self._generator, self._discriminator = generator, discriminator
@@ -362,7 +363,9 @@ def require() -> None:
     try:
         from tfstyle.explain import report  # noqa: F401
     except ModuleNotFoundError as error:
-        raise ValueError(f"--explain needs {error.name}: pip install 'tfstyle[explain]'") from error
+        raise ArgumentError(
+            f"--explain needs {error.name}: pip install 'tfstyle[explain]'"
+        ) from error
 
 
 def looks(options: training.Options) -> int:

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 from scipy import stats
 
+from tfstyle.errors import ArgumentError
 from tfstyle.explain.health import gradients_of
 from tfstyle.explain.results import Check, Explanation
 
@@ -50,7 +51,7 @@ def explain(
     """
     names = [name for name, weight in weights.items() if weight]
     if len(names) < 2 or not batches or not held_out:
-        raise ValueError(
+        raise ArgumentError(
             f"losses {names}, {len(batches)} batches, {len(held_out)} held out: give at least two "
             "losses with a weight, and a batch of each"
         )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import keras
 import numpy as np
 
+from tfstyle.errors import ArgumentError
 from tfstyle.explain import edits
 from tfstyle.explain.results import Check, Explanation
 
@@ -82,7 +83,7 @@ def explain(
     """
     places = connections(generator)
     if not places:
-        raise ValueError(f"{generator.name}: no skip connections to explain.")
+        raise ArgumentError(f"{generator.name}: no skip connections to explain.")
     gates = [edits.Gate() for _ in places]
     gated = edits.edited(generator, inputs=dict(zip(places, gates, strict=True)))
     sources = keras.Model(

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfstyle.errors import ArgumentError
 from tfstyle.explain import units
 from tfstyle.explain.results import Check, Explanation
 from tfstyle.networks import layers as own_layers
@@ -29,7 +30,7 @@ def _variables(generator):
         layer for layer in generator.layers if isinstance(layer, own_layers.ConditionalInstanceNorm)
     ]
     if not found:
-        raise ValueError(
+        raise ArgumentError(
             f"{generator.name}: no conditional normalisation, so no style directions. Give a model "
             "of several styles, as pipelines.fusion trains."
         )
@@ -65,7 +66,7 @@ def explain(
     variables = _variables(generator)
     vectors = parameters(generator)
     if len(vectors) < 2:
-        raise ValueError(f"{generator.name}: one style, so no direction. Give two or more.")
+        raise ArgumentError(f"{generator.name}: one style, so no direction. Give two or more.")
     kept = [np.asarray(v.value) for v in variables]
     centre = vectors.mean(axis=0)
     _, values, rows = np.linalg.svd(vectors - centre, full_matrices=False)

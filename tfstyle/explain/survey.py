@@ -9,6 +9,7 @@ import numpy as np
 
 from tfstyle import features, images, losses, metrics, stylize
 from tfstyle.data import drawn, samples
+from tfstyle.errors import ArgumentError
 from tfstyle.explain import (
     attribution,
     layer_meaning,
@@ -95,7 +96,7 @@ def of(
     if not is_picture and not (is_run and networks.kind == "noise"):
         stylizer = stylize.Stylizer.load(networks.generator if is_run else model)
     if model_style and not (stylizer and stylizer.styles):
-        raise ValueError(f"style {model_style!r}: {model} has one style alone; give none")
+        raise ArgumentError(f"style {model_style!r}: {model} has one style alone; give none")
     if stylizer:
         if stylizer.styles:
             model_style = model_style or _nearest(stylizer, content, style, extractor)

@@ -15,6 +15,7 @@ import tensorflow as tf
 from scipy import stats
 
 from tfstyle import losses
+from tfstyle.errors import ArgumentError
 from tfstyle.explain import edits
 from tfstyle.explain.results import Check, Explanation
 from tfstyle.images.color import lab
@@ -190,9 +191,9 @@ def explain(
         of_style = extractor(style[None])
         grams = {layer: losses.gram(of_style[layer]) for layer in layers}
     if not photos or not held_out:
-        raise ValueError("no photos: give at least one to choose by and one to test on")
+        raise ArgumentError("no photos: give at least one to choose by and one to test on")
     if not any(isinstance(layer, keras.layers.ReLU) for layer in generator.layers):
-        raise ValueError(f"{generator.name}: no ReLU layers, whose channels would be its units.")
+        raise ArgumentError(f"{generator.name}: no ReLU layers, whose channels would be its units.")
     gated = _Gated(generator, list(inputs), extractor, grams)
     means, sizes = _means(gated, photos)
     for name, mean in zip(gated.names, means, strict=True):

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from tfstyle import images
+from tfstyle.errors import TfstyleError
 from tfstyle.export import flatbuffer
 
 # float32 as trained; float16 half the size; dynamic: int8 weights, activations quantised as they
@@ -29,7 +30,7 @@ CALIBRATION_SIZE = (256, 256)
 PARITY_SIZES = ((256, 256), (199, 301))
 
 
-class DeviceError(ValueError):
+class DeviceError(TfstyleError, ValueError):
     """The model cannot become what was asked for; the message says why."""
 
 

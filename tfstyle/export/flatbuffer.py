@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 import tfstyle
+from tfstyle.errors import ArgumentError
 from tfstyle.stylize import runners
 
 
@@ -147,6 +148,6 @@ def operators(path: str | os.PathLike) -> list[str]:
         code = max(entry.BuiltinCode(), entry.DeprecatedBuiltinCode())
         if code not in names or names[code] == "CUSTOM":
             custom = (entry.CustomCode() or b"").decode(errors="replace")
-            raise ValueError(f"{path}: operation {custom or code} is not built in")
+            raise ArgumentError(f"{path}: operation {custom or code} is not built in")
         found.add(names[code])
     return sorted(found)

@@ -12,13 +12,14 @@ import numpy as np
 import tensorflow as tf
 
 from tfstyle import stylize, training
+from tfstyle.errors import TfstyleError
 from tfstyle.networks import generators
 
 # Between pictures of the export and of what is built again, in [0, 1].
 _SAME = 2 / 255
 
 
-class RebuildError(ValueError):
+class RebuildError(TfstyleError, ValueError):
     """The generator cannot be built again; the message says why."""
 
 

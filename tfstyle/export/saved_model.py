@@ -31,6 +31,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 import tfstyle
 from tfstyle import images
 from tfstyle.data import samples
+from tfstyle.errors import ArgumentError, TfstyleError
 from tfstyle.export.flatbuffer import metadata, with_exact_kernels, with_metadata
 from tfstyle.networks import layers, statistics
 
@@ -57,7 +58,7 @@ _FILLED_IN = frozenset(
 )
 
 
-class ExportError(RuntimeError):
+class ExportError(TfstyleError, RuntimeError):
     """The generator cannot be exported, or its export differs too much from Keras."""
 
 
@@ -201,7 +202,7 @@ def export(
 def check_name(name: str) -> None:
     """Raises ValueError where `export` would: to be asked before the training, not after it."""
     if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
-        raise ValueError(f"name {name!r}: give one of letters, digits, '_' and '-'")
+        raise ArgumentError(f"name {name!r}: give one of letters, digits, '_' and '-'")
 
 
 def announce(exported: Exported, picture: str | os.PathLike) -> None:
@@ -225,11 +226,11 @@ def _told(card: dict) -> dict:
     """A copy of `card`, checked before anything long is done."""
     taken = sorted(card.keys() & _FILLED_IN)
     if taken:
-        raise ValueError(f"card: {', '.join(taken)} are filled in by the export; leave them out")
+        raise ArgumentError(f"card: {', '.join(taken)} are filled in by the export; leave them out")
     try:
         json.dumps(card, allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise ValueError(
+        raise ArgumentError(
             f"card: not JSON ({error}); give strings, finite numbers, lists and dicts"
         ) from error
     return dict(card)
@@ -243,12 +244,12 @@ def _style_count(generator: keras.Model) -> int:
 def _checked_styles(generator, styles: Sequence[str]) -> list[str]:
     count = _style_count(generator)
     if len(styles) != count:
-        raise ValueError(
+        raise ArgumentError(
             f"styles {list(styles)}: the generator has {count or 'no choice of'} styles; give the "
             "name of each, in order"
         )
     if len(set(styles)) != len(styles):
-        raise ValueError(f"styles {list(styles)}: give each style a name of its own")
+        raise ArgumentError(f"styles {list(styles)}: give each style a name of its own")
     return list(styles)
 
 

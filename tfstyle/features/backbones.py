@@ -7,6 +7,7 @@ from collections.abc import Callable
 import keras
 
 from tfstyle import losses
+from tfstyle.errors import ArgumentError
 from tfstyle.features.applications import (
     _DENSENET121,
     _RESNET50,
@@ -93,7 +94,7 @@ def layer_names(name: str) -> tuple[str, ...]:
         ValueError: for a name that `BACKBONES` lacks.
     """
     if name not in BACKBONES:
-        raise ValueError(f"backbone {name}: unknown. Choose from {', '.join(BACKBONES)}.")
+        raise ArgumentError(f"backbone {name}: unknown. Choose from {', '.join(BACKBONES)}.")
     if name in ("vgg16", "vgg16_light"):
         return VGG16_LAYERS
     applications = {each.name: each for each in (_VGG19, _RESNET50, _DENSENET121)}

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import keras
 
+from tfstyle.errors import ArgumentError
 from tfstyle.features.weights import (
     BGR_MEANS,
     as_float32,
@@ -125,7 +126,7 @@ def vgg16_light(
     pool = pooling_layer(pooling)
     check_layers("vgg16_light", layers, VGG16_LAYERS)
     if weights is not None:
-        raise ValueError(f"backbone vgg16_light, weights {weights}: it has its own alone")
+        raise ArgumentError(f"backbone vgg16_light, weights {weights}: it has its own alone")
     deepest = max(VGG16_LAYERS.index(layer) for layer in layers)
     parameters = read_bundled("vgg16_light.npz", VGG16_LAYERS[: deepest + 1])
     return _vgg16("vgg16_light", parameters, layers, pool, dtype)

@@ -4,6 +4,7 @@ import math
 
 import keras
 
+from tfstyle.errors import ArgumentError
 from tfstyle.features.weights import POOLING
 
 
@@ -37,7 +38,7 @@ def receptive_field(model: keras.Model) -> tuple[int, int]:
                 continue
             # Exactly these classes: what a subclass does is not known.
             if type(layer) not in _LOCAL:
-                raise ValueError(
+                raise ArgumentError(
                     f"layer {layer.name}: the receptive field of {type(layer).__name__} is not "
                     "known."
                 )
@@ -47,7 +48,7 @@ def receptive_field(model: keras.Model) -> tuple[int, int]:
             )
         ends = [axis for output in model.outputs for axis in reach[id(output)]]
     except KeyError:
-        raise ValueError(
+        raise ArgumentError(
             f"model {model.name}: a layer is called more than once; what its features depend on is "
             "not known."
         ) from None
@@ -80,7 +81,7 @@ def _axis_reach(layer, axis, inputs):
         return low, high, stride
     if isinstance(layer, _JOINS):
         if len({each[2] for each in inputs}) > 1 or getattr(layer, "axis", -1) not in (-1, 3):
-            raise ValueError(f"layer {layer.name}: joins features of different places.")
+            raise ArgumentError(f"layer {layer.name}: joins features of different places.")
         return low, high, stride
     if isinstance(layer, keras.layers.ZeroPadding2D):
         before = layer.padding[axis][0] * stride
@@ -96,7 +97,7 @@ def _axis_reach(layer, axis, inputs):
         # size - 1 where it does not, the smaller half before.
         before, most = max(size - step, 0) // 2, (size - 1) // 2
         if before != most:
-            raise ValueError(
+            raise ArgumentError(
                 f"layer {layer.name}: 'same' padding with stride {step} and size {size} shifts the "
                 "grid with the size of the image; its features cannot be computed in tiles."
             )

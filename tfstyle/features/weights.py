@@ -13,6 +13,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from tfstyle.errors import ArgumentError, TfstyleError
+
 BGR_MEANS = (103.939, 116.779, 123.68)
 RGB_MEANS, RGB_DEVIATIONS = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -30,7 +32,7 @@ _PROBE_SECONDS, _STALL_SECONDS = 3.0, 30.0
 _LISTED = 40
 
 
-class WeightsError(ValueError):
+class WeightsError(TfstyleError, ValueError):
     """Weights that cannot be fetched or read; the message names them and the mend."""
 
 
@@ -74,7 +76,7 @@ def as_float32(layer, features):
 
 def pooling_layer(pooling):
     if pooling not in POOLING:
-        raise ValueError(f"pooling {pooling}: unknown. Choose from {', '.join(POOLING)}.")
+        raise ArgumentError(f"pooling {pooling}: unknown. Choose from {', '.join(POOLING)}.")
     return POOLING[pooling]
 
 
@@ -96,7 +98,7 @@ def check_layers(name, layers, known):
             f'All {len(known)}: python -c "from tfstyle import '
             f"features; print(*features.layer_names('{name}'))\""
         )
-    raise ValueError(
+    raise ArgumentError(
         f"{name} layers {list(layers)}: "
         + (f"{', '.join(unknown)} unknown. " if unknown else "at least one is needed. ")
         + choice

@@ -10,6 +10,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from tfstyle.errors import ArgumentError
+
 # Armijo's condition; Nocedal and Wright, "Numerical Optimization", 2nd edition, eq. 3.4.
 _SUFFICIENT = 1e-4
 # The first step, of which no curvature is known, moves the variables by this much on average.
@@ -42,9 +44,9 @@ class Lbfgs:
             ValueError: for a memory below 1, or bounds that leave no room.
         """
         if memory < 1:
-            raise ValueError(f"memory {memory}: give at least 1")
+            raise ArgumentError(f"memory {memory}: give at least 1")
         if not lower < upper:
-            raise ValueError(f"lower {lower}, upper {upper}: give a lower below the upper")
+            raise ArgumentError(f"lower {lower}, upper {upper}: give a lower below the upper")
         self.memory, self.lower, self.upper = memory, lower, upper
         self.pairs: list[tuple[np.ndarray, np.ndarray]] = []
 

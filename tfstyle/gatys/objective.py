@@ -18,6 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfstyle import features, losses
+from tfstyle.errors import ArgumentError
 
 # Peak memory of one forward and backward pass, in units of the bytes that all layers' outputs take,
 # with room to spare: benchmarks/memory.py finds 1.2 for vgg16 in float32 and 1.35 in bfloat16.
@@ -91,7 +92,7 @@ class Objective:
             ValueError: for the published form of the Wasserstein loss, which does not exist.
         """
         if style_loss == "wasserstein" and formula == "gatys":
-            raise ValueError("formula gatys is of Gram matrices: give style_loss gram with it")
+            raise ArgumentError("formula gatys is of Gram matrices: give style_loss gram with it")
         self.extractor = extractor
         self.content_layers, self.style_layers = dict(content_layers), dict(style_layers)
         self._style_loss, self._formula = style_loss, formula
@@ -171,7 +172,7 @@ class Objective:
             MemoryError: where the memory runs out.
         """
         if image.shape[:2] != tuple(targets.size):
-            raise ValueError(
+            raise ArgumentError(
                 f"image of {image.shape[:2]} and targets of {targets.size}: give one size"
             )
         arguments = {key: value for key, value in vars(targets).items() if key != "size"}

@@ -19,6 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfstyle import features, images, machine
+from tfstyle.errors import ArgumentError
 from tfstyle.gatys.lbfgs import Lbfgs
 from tfstyle.gatys.objective import Objective, Region
 from tfstyle.machine import TooLargeError
@@ -231,7 +232,7 @@ def optimize(
     )
     machine.keep_freed_memory()
     if backbone not in features.BACKBONES:
-        raise ValueError(f"backbone {backbone!r}: give {', '.join(features.BACKBONES)}")
+        raise ArgumentError(f"backbone {backbone!r}: give {', '.join(features.BACKBONES)}")
     network = features.BACKBONES[backbone]
     as_known = (pooling, style_loss) == ("max", "gram") and not (
         weights or style_layers or content_layers
@@ -330,7 +331,7 @@ class _Clock:
 
     def __init__(self, budget: float | None):
         if budget is not None and not budget > 0:
-            raise ValueError(f"time_budget {budget}: give more than 0 seconds")
+            raise ArgumentError(f"time_budget {budget}: give more than 0 seconds")
         self._start, self._budget = time.monotonic(), budget
 
     def seconds(self) -> float:
@@ -423,7 +424,7 @@ class _Walk:
                 self._average = keep * average + (1 - keep) * image
                 self._share = keep * self._share + 1 - keep
         if not np.isfinite(self._latest["total"]) and is_new:
-            raise ValueError(
+            raise ArgumentError(
                 f"the loss became {self._latest['total']} at step {self.step}: give a smaller "
                 "learning_rate, or precision float32"
             )
@@ -506,7 +507,7 @@ def _start(init, content, styles, rng) -> np.ndarray:
         pixels = np.concatenate([style.image.reshape(-1, 3) for style in styles])
         spread = np.linalg.cholesky(np.cov(pixels.T) + 1e-6 * np.eye(3))
         return np.clip(pixels.mean(0) + normal @ spread.T, 0, 1).astype(np.float32)
-    raise ValueError(f"init {init!r}: give {', '.join(INITS)} or an image")
+    raise ArgumentError(f"init {init!r}: give {', '.join(INITS)} or an image")
 
 
 def _regions(styles, size, style_scale) -> list[Region]:
@@ -557,7 +558,7 @@ def _steps(steps, here, final) -> int:
 def _final_size(size, longest) -> tuple[int, int]:
     final = images.scaled_size(size, longest or max(size))
     if min(final) < _MIN_SHORT_SIDE:
-        raise ValueError(
+        raise ArgumentError(
             f"a picture of {final[1]}x{final[0]} pixels: the deepest layer needs at least "
             f"{_MIN_SHORT_SIDE} on each side. Give a larger size, or a less narrow photo."
         )
@@ -567,7 +568,7 @@ def _final_size(size, longest) -> tuple[int, int]:
 def _precision(precision) -> str:
     """The precision to use; "auto" where bfloat16 would be faster."""
     if precision not in ("auto", "float32", "bfloat16"):
-        raise ValueError(f"precision {precision!r}: give auto, float32 or bfloat16")
+        raise ArgumentError(f"precision {precision!r}: give auto, float32 or bfloat16")
     if precision == "auto" and (
         tf.config.list_physical_devices("GPU") or not machine.has_fast_bfloat16()
     ):
@@ -593,7 +594,7 @@ def _bfloat16_holds(objective, content, styles, style_scale) -> bool:
 def _tile(tile, judge, size, optimizer) -> int | None:
     """The side of tiles to use, None for none; refuses what does not fit."""
     if isinstance(tile, str) and tile not in ("auto", "off"):
-        raise ValueError(f"tile {tile!r}: give auto, off, or a side in pixels")
+        raise ArgumentError(f"tile {tile!r}: give auto, off, or a side in pixels")
     pixels, free = math.prod(size), machine.usable_memory()
     # Bytes for each pixel of the picture, and those that a tile takes whatever the picture's size.
     fixed = 12 * (_ARRAYS + (_HISTORY if optimizer == "lbfgs" else 0))
@@ -626,16 +627,16 @@ def _normalised(layers, name) -> dict[str, float]:
     layers = dict(layers) if isinstance(layers, Mapping) else dict.fromkeys(layers, 1.0)
     total = sum(layers.values())
     if not layers or min(layers.values()) < 0 or not total > 0:
-        raise ValueError(f"{name} {layers}: give at least one, and weights of at least 0")
+        raise ArgumentError(f"{name} {layers}: give at least one, and weights of at least 0")
     return {layer: weight / total for layer, weight in layers.items()}
 
 
 def _image(image, name) -> np.ndarray:
     image = np.asarray(image, np.float32)
     if image.ndim != 3 or image.shape[-1] != 3 or not image.size:
-        raise ValueError(f"{name} of shape {image.shape}: give floats [H, W, 3] in [0, 1]")
+        raise ArgumentError(f"{name} of shape {image.shape}: give floats [H, W, 3] in [0, 1]")
     if not (np.isfinite(image).all() and image.min() >= 0 and image.max() <= 1):
-        raise ValueError(f"{name} with values outside [0, 1]: give floats in that range")
+        raise ArgumentError(f"{name} with values outside [0, 1]: give floats in that range")
     return image
 
 
@@ -654,29 +655,29 @@ def _check(
     weights,
 ):
     if not styles:
-        raise ValueError("no styles: give at least one")
+        raise ArgumentError("no styles: give at least one")
     for i, style in enumerate(styles):
         if not style.weight > 0:
-            raise ValueError(f"weight {style.weight} of style {i + 1}: give more than 0")
+            raise ArgumentError(f"weight {style.weight} of style {i + 1}: give more than 0")
         for name, mask in (("mask", style.mask), ("style_mask", style.style_mask)):
             if mask is not None and not (np.ndim(mask) == 2 and np.max(mask) > 0):
-                raise ValueError(f"{name} of style {i + 1}: give [h, w] in [0, 1], not all 0")
+                raise ArgumentError(f"{name} of style {i + 1}: give [h, w] in [0, 1], not all 0")
     if optimizer not in OPTIMIZERS:
-        raise ValueError(f"optimizer {optimizer!r}: give {', '.join(OPTIMIZERS)}")
+        raise ArgumentError(f"optimizer {optimizer!r}: give {', '.join(OPTIMIZERS)}")
     if color not in ("style", "content", "match"):
-        raise ValueError(f"color {color!r}: give style, content or match")
+        raise ArgumentError(f"color {color!r}: give style, content or match")
     for name, weight in weights.items():
         if not weight >= 0 or not math.isfinite(weight):
-            raise ValueError(f"{name} {weight}: give at least 0")
+            raise ArgumentError(f"{name} {weight}: give at least 0")
     if not scale_factor > 1:
-        raise ValueError(f"scale_factor {scale_factor}: give more than 1")
+        raise ArgumentError(f"scale_factor {scale_factor}: give more than 1")
     for name, value in (("steps", steps), ("patience", patience)):
         if value is not None and value < 1:
-            raise ValueError(f"{name} {value}: give at least 1")
+            raise ArgumentError(f"{name} {value}: give at least 1")
     for name, value in (("size", size), ("min_size", min_size)):
         if value is not None and value < _MIN_SIDE:
-            raise ValueError(f"{name} {value}: give at least {_MIN_SIDE} pixels")
+            raise ArgumentError(f"{name} {value}: give at least {_MIN_SIDE} pixels")
     if not 0 <= averaging < 1:
-        raise ValueError(f"averaging {averaging}: give 0 up to, but not, 1")
+        raise ArgumentError(f"averaging {averaging}: give 0 up to, but not, 1")
     if not style_scale > 0:
-        raise ValueError(f"style_scale {style_scale}: give more than 0")
+        raise ArgumentError(f"style_scale {style_scale}: give more than 0")

@@ -7,6 +7,8 @@ import typing
 import numpy as np
 from PIL import Image
 
+from tfstyle.errors import TfstyleError
+
 if typing.TYPE_CHECKING:
     import tensorflow as tf
 
@@ -19,7 +21,7 @@ FLIPPED_UP_DOWN = (3, 4, 7, 8)
 ORIENTATION_TAG = 0x0112
 
 
-class ImageError(ValueError):
+class ImageError(TfstyleError, ValueError):
     """An image that cannot be read or written; the message names the file and the mend."""
 
 

@@ -2,13 +2,14 @@
 
 import numpy as np
 
+from tfstyle.errors import TfstyleError
 from tfstyle.images import arrays
 
 # The first frames of a camera are dark or green: it is still finding its exposure.
 _SKIPPED_FRAMES = 10
 
 
-class CameraError(ValueError):
+class CameraError(TfstyleError, ValueError):
     """There is no picture to be had from the camera; the message says why."""
 
 

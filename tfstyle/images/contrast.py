@@ -3,6 +3,8 @@
 import numpy as np
 import tensorflow as tf
 
+from tfstyle.errors import ArgumentError
+
 TILES = 8
 CLIP_LIMIT = 2.0
 
@@ -27,7 +29,7 @@ def equalize(image: np.ndarray, *, clip_limit: float = CLIP_LIMIT, tiles: int = 
     try:
         import cv2
     except ImportError as error:
-        raise ValueError(
+        raise ArgumentError(
             "CLAHE needs OpenCV, which is not installed: pip install 'tfstyle[clahe]'"
         ) from error
     lab = cv2.cvtColor(np.ascontiguousarray(image, "float32"), cv2.COLOR_RGB2Lab)

@@ -13,6 +13,7 @@ from pathlib import Path
 from xml.sax import saxutils
 
 import tfstyle
+from tfstyle.errors import TfstyleError
 from tfstyle.images import files
 
 # IPTC: https://cv.iptc.org/newscodes/digitalsourcetype/
@@ -38,7 +39,7 @@ _XMP = """\
 <?xpacket end="w"?>"""
 
 
-class SigningError(ValueError):
+class SigningError(TfstyleError, ValueError):
     """A picture that cannot be signed; the message names the file and the mend."""
 
 

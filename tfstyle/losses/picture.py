@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
+from tfstyle.errors import ArgumentError
+
 # An image is known to the nearest of 256 levels. This is the variance of the rounding; without it a
 # flat image would be 0 / 0, and one that is flat but for rounding anything.
 ROUNDING = 1 / (12 * 255**2)
@@ -71,13 +73,13 @@ def checkerboard_ratios(images, *, strides: Sequence[int] = (2, 4, 8)) -> dict[i
         ValueError: for smaller images, unknown sizes and strides below 2.
     """
     if not strides or min(strides) < 2:
-        raise ValueError(f"strides {tuple(strides)}: give periods of at least 2 pixels.")
+        raise ArgumentError(f"strides {tuple(strides)}: give periods of at least 2 pixels.")
     images = tf.convert_to_tensor(images)
     dtype = tf.float64 if images.dtype == tf.float64 else tf.float32
     height, width = images.shape[1:3]
     window = 16 * math.lcm(*strides)
     if None in (height, width) or min(height, width) < window:
-        raise ValueError(
+        raise ArgumentError(
             f"image of {height}x{width} pixels: strides {tuple(strides)} need {window} on each "
             "side. Give a larger image or smaller strides."
         )

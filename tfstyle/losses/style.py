@@ -9,6 +9,8 @@ from typing import Literal
 
 import tensorflow as tf
 
+from tfstyle.errors import ArgumentError
+
 # The layers of Gatys et al., "A Neural Algorithm of Artistic Style"
 # (https://arxiv.org/abs/1508.06576), by their Keras names in VGG16 and VGG19.
 STYLE_LAYERS = ("block1_conv1", "block2_conv1", "block3_conv1", "block4_conv1", "block5_conv1")
@@ -214,7 +216,7 @@ def _layer_weights(layer_weights, targets) -> Mapping[str, float]:
     if layer_weights is None:
         return {layer: 1 / len(targets) for layer in targets}
     if set(layer_weights) != set(targets):
-        raise ValueError(
+        raise ArgumentError(
             f"layer_weights are for {sorted(layer_weights)}, the style's layers are "
             f"{sorted(targets)}: give one weight for each layer."
         )

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tfstyle import losses
+from tfstyle.errors import ArgumentError
 
 
 def checkerboard(image, *, strides: Sequence[int] = (2, 4, 8)) -> dict[int, float]:
@@ -63,7 +64,7 @@ def border_marks(image, *, width: int = 8) -> float:
     """
     image = as_picture(image)
     if width < 1 or min(image.shape[:2]) < 6 * width:
-        raise ValueError(
+        raise ArgumentError(
             f"width {width} of an image of {image.shape[0]}x{image.shape[1]} pixels: give at least "
             "1 and at most a sixth of the shorter side."
         )

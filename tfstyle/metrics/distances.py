@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfstyle import images, losses
+from tfstyle.errors import ArgumentError
 from tfstyle.images import color
 from tfstyle.metrics.artefacts import as_picture
 
@@ -41,7 +42,7 @@ def as_batch(image, least=_MIN_SIDE):
     image = image[None] if image.shape.rank == 3 else image
     height, width = image.shape[1:3]
     if min(height, width) < least:
-        raise ValueError(
+        raise ArgumentError(
             f"image of {height}x{width} pixels: distances need {least} on each side, since the "
             "extractor's last layer is at a sixteenth. Give a larger image or a larger size."
         )
@@ -92,7 +93,7 @@ def content_distance(output, content, *, extractor) -> float:
     """
     output, content = as_batch(output), as_batch(content)
     if output.shape != content.shape:
-        raise ValueError(
+        raise ArgumentError(
             f"content distance of {output.shape[1]}x{output.shape[2]} (output) and "
             f"{content.shape[1]}x{content.shape[2]} (content): resize one to the other first."
         )
@@ -163,7 +164,7 @@ def psnr(image, reference) -> float:
     """
     image, reference = as_picture(image), as_picture(reference)
     if image.shape != reference.shape:
-        raise ValueError(
+        raise ArgumentError(
             f"PSNR of images of shapes {image.shape} and {reference.shape}: resize one to the "
             "other first."
         )
@@ -190,7 +191,7 @@ def local_contrast(image, *, window: int = 16) -> np.ndarray:
     """
     luma = as_picture(image) @ color.LUMA.astype("float64")
     if window < 2 or min(luma.shape) < window:
-        raise ValueError(
+        raise ArgumentError(
             f"window {window} of an image of {luma.shape[0]}x{luma.shape[1]} pixels: give at least "
             "2 and at most the shorter side."
         )
@@ -271,7 +272,7 @@ def lpips(image_a, image_b, *, extractor) -> float:
     """
     image_a, image_b = as_batch(image_a, LPIPS_MIN_SIDE), as_batch(image_b, LPIPS_MIN_SIDE)
     if image_a.shape != image_b.shape:
-        raise ValueError(
+        raise ArgumentError(
             f"LPIPS of {image_a.shape[1]}x{image_a.shape[2]} and {image_b.shape[1]}x"
             f"{image_b.shape[2]} pixels: resize one to the other first."
         )
@@ -279,7 +280,7 @@ def lpips(image_a, image_b, *, extractor) -> float:
     heads = _lpips_heads()
     found = {layer: values.shape[-1] for layer, values in of_a.items()}
     if found != {layer: len(head) for layer, head in heads.items()}:
-        raise ValueError(
+        raise ArgumentError(
             f"LPIPS on layers {', '.join(found)}: its weights belong to {', '.join(heads)} of "
             "features.alexnet(). Give that as the extractor."
         )

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from tfstyle.data.digits import scrambled
+from tfstyle.errors import ArgumentError
 from tfstyle.networks.digits import digit_classifier
 
 
@@ -94,7 +95,7 @@ def nearest_mean_classifier(
     labels = np.asarray(labels)
     counts = np.bincount(labels)
     if len(counts) < 2 or not counts.all():
-        raise ValueError(
+        raise ArgumentError(
             f"nearest_mean_classifier: classes of {counts.tolist()} pictures. Give 2 or more "
             "classes, each at least one picture."
         )

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from tfstyle import images
+from tfstyle.errors import ArgumentError
 from tfstyle.metrics.distances import as_batch
 
 # The deepest layer that is bundled, as the kernel inception distance takes Inception's deepest.
@@ -43,17 +44,17 @@ def kid(
     """
     x, y = np.asarray(features_x, "float64"), np.asarray(features_y, "float64")
     if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1]:
-        raise ValueError(
+        raise ArgumentError(
             f"features of shapes {x.shape} and {y.shape}: give [N, d] and [M, d] with one d."
         )
     most = min(len(x), len(y))
     if not 2 <= subset_size <= most:
-        raise ValueError(
+        raise ArgumentError(
             f"subset_size {subset_size} of sets of {len(x)} and {len(y)}: "
             + (f"give 2 to {most}." if most >= 2 else "give sets of at least 2 images.")
         )
     if subsets < 1:
-        raise ValueError(f"subsets {subsets}: give at least 1.")
+        raise ArgumentError(f"subsets {subsets}: give at least 1.")
     rng = np.random.default_rng(seed)
     estimates = [
         _squared_mmd(*(z[rng.choice(len(z), subset_size, replace=False)] for z in (x, y)))
@@ -108,7 +109,7 @@ def vgg16_kid(
         ValueError: as `kid` does, and for a set of no images or a size or batch_size too small.
     """
     if batch_size < 1:
-        raise ValueError(f"batch_size {batch_size}: give at least 1.")
+        raise ArgumentError(f"batch_size {batch_size}: give at least 1.")
     pooled = [pooled_features(each, extractor, size, batch_size) for each in (images_x, images_y)]
     return kid(*pooled, subset_size=subset_size, subsets=subsets, seed=seed)
 
@@ -123,5 +124,5 @@ def pooled_features(pictures, extractor, size, batch_size):
         scale = np.sqrt((pooled**2).mean(axis=-1, keepdims=True))
         rows.extend(pooled / np.maximum(scale, 1e-12))
     if not rows:
-        raise ValueError("a set of no images: give at least 2.")
+        raise ArgumentError("a set of no images: give at least 2.")
     return np.stack(rows)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from tfstyle import features, images
+from tfstyle.errors import ArgumentError
 from tfstyle.metrics.artefacts import border_marks, checkerboard
 from tfstyle.metrics.distances import (
     LAYERS,
@@ -73,7 +74,7 @@ class Validator:
             size: longest side in pixels. Figures depend on it, so compare only those of one size.
         """
         if not len(photos):
-            raise ValueError("no photos to validate on: give at least one.")
+            raise ArgumentError("no photos to validate on: give at least one.")
         self._photos = list(photos)
         self._paintings = list(paintings or ())
         self._size = size

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfstyle.errors import ArgumentError
 from tfstyle.images.contrast import TILES
 from tfstyle.networks import layers
 
@@ -112,7 +113,7 @@ class Levels(keras.layers.Layer):
     def __init__(self, levels: int, **kwargs):
         super().__init__(**kwargs)
         if levels < 2:
-            raise ValueError(f"Levels levels {levels}: give 2 or more")
+            raise ArgumentError(f"Levels levels {levels}: give 2 or more")
         self.levels = levels
 
     def call(self, roots):

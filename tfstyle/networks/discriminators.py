@@ -4,6 +4,7 @@ from typing import Literal
 
 import keras
 
+from tfstyle.errors import ArgumentError
 from tfstyle.networks import layers as own_layers
 
 _NORMS = {
@@ -41,9 +42,9 @@ def patch_discriminator(
         ValueError: for another `norm`, or for fewer than one layer.
     """
     if norm not in _NORMS:
-        raise ValueError(f"patch_discriminator norm {norm!r}: give one of {list(_NORMS)}")
+        raise ArgumentError(f"patch_discriminator norm {norm!r}: give one of {list(_NORMS)}")
     if layers < 1:
-        raise ValueError(f"patch_discriminator layers {layers}: give 1 or more")
+        raise ArgumentError(f"patch_discriminator layers {layers}: give 1 or more")
 
     convolution = own_layers.SpectralConv2D if norm == "spectral" else keras.layers.Conv2D
 
@@ -96,7 +97,7 @@ def class_discriminator(
         ValueError: as `patch_discriminator`, and for fewer than 2 classes.
     """
     if classes < 2:
-        raise ValueError(f"class_discriminator classes {classes}: give 2 or more")
+        raise ArgumentError(f"class_discriminator classes {classes}: give 2 or more")
     patches = patch_discriminator(width=width, layers=layers, norm=norm)
     scores = patches.get_layer("scores")
     initializer = keras.initializers.RandomNormal(stddev=0.02)

@@ -4,6 +4,7 @@ from typing import Literal
 
 import keras
 
+from tfstyle.errors import ArgumentError
 from tfstyle.networks import layers
 
 
@@ -54,7 +55,7 @@ def fusion_generator(
         ValueError: for fewer than one style.
     """
     if styles < 1:
-        raise ValueError(f"fusion_generator styles {styles}: give 1 or more")
+        raise ArgumentError(f"fusion_generator styles {styles}: give 1 or more")
     images = keras.Input((None, None, 3), name="images")
     weights = keras.Input((styles,), name="style_weights")
     stylized = _fast(images, width, depth, lambda x: layers.ConditionalInstanceNorm()([x, weights]))
@@ -128,10 +129,10 @@ def unet_generator(
             `noise_dim`.
     """
     if noise_dim < 0:
-        raise ValueError(f"unet_generator noise_dim {noise_dim}: give 0 or more")
+        raise ArgumentError(f"unet_generator noise_dim {noise_dim}: give 0 or more")
     for key, value, known in (("norm", norm, _NORMS), ("padding", padding, _PADS)):
         if value not in known:
-            raise ValueError(f"unet_generator {key} {value!r}: give one of {list(known)}")
+            raise ArgumentError(f"unet_generator {key} {value!r}: give one of {list(known)}")
 
     def normed(x):
         return _NORMS[norm]()(x)

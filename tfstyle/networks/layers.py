@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfstyle.errors import ArgumentError
 from tfstyle.networks import statistics
 
 
@@ -329,7 +330,7 @@ class ResizeConv(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         if kernel_size not in (3, 5):
-            raise ValueError(f"ResizeConv kernel_size {kernel_size}: must be 3 or 5")
+            raise ArgumentError(f"ResizeConv kernel_size {kernel_size}: must be 3 or 5")
         self.filters = filters
         self.kernel_size = kernel_size
         self.use_bias = use_bias
@@ -399,7 +400,7 @@ class Dropout(keras.layers.Layer):
     def __init__(self, rate: float, **kwargs):
         super().__init__(**kwargs)
         if not 0 <= rate < 1:
-            raise ValueError(f"Dropout rate {rate}: must be at least 0 and below 1")
+            raise ArgumentError(f"Dropout rate {rate}: must be at least 0 and below 1")
         self.rate = rate
         self.generator = keras.random.SeedGenerator()
         self.state = self.generator.state

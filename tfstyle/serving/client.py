@@ -15,13 +15,14 @@ import numpy as np
 import requests
 
 from tfstyle import images, stylize
+from tfstyle.errors import ArgumentError, TfstyleError
 
 TIMEOUT = 60.0
 # Codes after which the same request may well be answered.
 _BUSY = {429, 503}
 
 
-class ClientError(ValueError):
+class ClientError(TfstyleError, ValueError):
     """A request that was not answered with a picture; the message names server and reason.
 
     Attributes:
@@ -69,11 +70,11 @@ class Client:
         except ValueError:
             port = -1
         if parts.scheme not in transports or not parts.hostname or port == -1:
-            raise ValueError(
+            raise ArgumentError(
                 f"{url}: give http://HOST:PORT (REST), https://HOST:PORT or grpc://HOST:PORT"
             )
         if not model:
-            raise ValueError(f"{url}: name the model that the server shall use")
+            raise ArgumentError(f"{url}: name the model that the server shall use")
         self._where = f"{url}, model {model}"
         self._transport = transports[parts.scheme](parts, port, model, version, timeout)
         self.style_count = self._transport.style_count()

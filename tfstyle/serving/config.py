@@ -16,6 +16,8 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from tfstyle.errors import ArgumentError
+
 IMAGE = "tensorflow/serving:latest"
 METRICS_PATH = "/monitoring/prometheus/metrics"
 PORTS = {"grpc": 8500, "rest": 8501}
@@ -52,19 +54,19 @@ def find_models(names: Sequence[str], shelves: Sequence[Path] = ()) -> dict[str,
             path = path.parent
         if not has_versions(path):
             looked = ", ".join(str(shelf) for shelf in shelves)
-            raise ValueError(
+            raise ArgumentError(
                 f"{given}: no SavedModel to serve. Give a folder with numbered versions "
                 "(NAME/1/saved_model.pb), as the export writes it, or the name of one"
                 + (f" in {looked}" if looked else "")
             )
         path = path.resolve()
         if not re.fullmatch(r"[A-Za-z0-9_.-]+", path.name):
-            raise ValueError(
+            raise ArgumentError(
                 f"{given}: the name {path.name!r} cannot stand in a URL. Name the folder in "
                 "letters, digits, '_', '.' and '-'"
             )
         if found.get(path.name, path) != path:
-            raise ValueError(
+            raise ArgumentError(
                 f"{given}: {found[path.name]} has the name {path.name} too. Rename one of them"
             )
         found[path.name] = path
@@ -213,7 +215,9 @@ def container_paths(models: Mapping[str, Path]) -> dict[str, str]:
 
 def _mount(source: Path, target: str) -> str:
     if "," in str(source):
-        raise ValueError(f"{source}: a folder with a comma in its name cannot be mounted. Move it")
+        raise ArgumentError(
+            f"{source}: a folder with a comma in its name cannot be mounted. Move it"
+        )
     return f"type=bind,source={source},target={target},readonly"
 
 

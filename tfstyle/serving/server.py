@@ -36,6 +36,7 @@ from tensorflow_serving.apis import (
 )
 
 from tfstyle import images
+from tfstyle.errors import ArgumentError
 from tfstyle.serving import protocol
 from tfstyle.serving.config import METRICS_PATH
 from tfstyle.serving.models import Model, Version
@@ -137,7 +138,7 @@ class DevServer:
                 with contextlib.suppress(ServingError):
                     states = model.states()
                 why = "; ".join(f"version {n}: {s.error_message}" for n, s in states.items())
-                raise ValueError(
+                raise ArgumentError(
                     f"{model.folder}: {why or 'no version in it'}. Give the folder of numbered "
                     "versions of a SavedModel, as the export writes it: NAME/1/saved_model.pb"
                 )

@@ -6,6 +6,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from tfstyle.errors import ArgumentError
+
 # Of a file's metadata entries, the one that is written here.
 ENTRY = "tfstyle"
 
@@ -26,7 +28,7 @@ def runner(path: Path, threads: int) -> Callable:
     try:
         interpreter = Interpreter(model_path=str(path), num_threads=threads)
     except ValueError as error:
-        raise ValueError(f"{path}: not a TFLite model ({error})") from error
+        raise ArgumentError(f"{path}: not a TFLite model ({error})") from error
     # The image has four dimensions and comes first, style weights have two.
     inputs = sorted(interpreter.get_input_details(), key=lambda details: -len(details["shape"]))
     (result,) = interpreter.get_output_details()
@@ -69,7 +71,7 @@ def read_metadata(path: str | os.PathLike) -> dict:
     schema, _ = load_schema()
     content = Path(path).read_bytes()
     if content[4:8] != b"TFL3":
-        raise ValueError(f"{path}: not a TFLite model")
+        raise ArgumentError(f"{path}: not a TFLite model")
     model = schema.Model.GetRootAs(content, 0)
     for index in range(model.MetadataLength()):
         entry = model.Metadata(index)
@@ -92,9 +94,9 @@ def saved_model_run(path: Path):
     try:
         loaded = tf.saved_model.load(str(path))
     except Exception as error:  # IndexError, of torn weights; there is no one class here either.
-        raise ValueError(f"{path}: not a SavedModel that can be loaded ({error})") from error
+        raise ArgumentError(f"{path}: not a SavedModel that can be loaded ({error})") from error
     if "float" not in loaded.signatures:
-        raise ValueError(
+        raise ArgumentError(
             f"{path}: no signature 'float' among {sorted(loaded.signatures)}. Give a SavedModel "
             "that tfstyle exported"
         )
@@ -158,4 +160,4 @@ def read_keras(path: Path):
     try:
         return keras.models.load_model(path, compile=False)
     except Exception as error:  # Keras has no one class for what can be wrong with a file.
-        raise ValueError(f"{path}: not a Keras model that tfstyle can load ({error})") from error
+        raise ArgumentError(f"{path}: not a Keras model that tfstyle can load ({error})") from error

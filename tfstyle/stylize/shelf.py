@@ -4,10 +4,11 @@ import json
 import os
 from pathlib import Path
 
+from tfstyle.errors import ArgumentError, TfstyleError
 from tfstyle.stylize import runners
 
 
-class ModelNotFoundError(ValueError):
+class ModelNotFoundError(TfstyleError, ValueError):
     """There is no such model; the message lists the names there are and where they were sought."""
 
 
@@ -98,7 +99,7 @@ def find(model: str | os.PathLike) -> Path:
     if path.is_file():
         if path.suffix in (".tflite", ".keras"):
             return path
-        raise ValueError(f"{path}: not a model. Give a .tflite or .keras file or a SavedModel")
+        raise ArgumentError(f"{path}: not a model. Give a .tflite or .keras file or a SavedModel")
     names = {file.name.split(".")[0] for shelf in shelves for file in shelf.glob("*.tflite")}
     names |= {sub.name for shelf in shelves for sub in shelf.glob("*") if _newest(sub)}
     raise ModelNotFoundError(
@@ -128,13 +129,13 @@ def find_saved_model(model: str | os.PathLike) -> Path:
 def find_tflite(model) -> Path:
     """The TFLite file that a path or a name means, or that lies beside the SavedModel it means."""
     if not isinstance(model, (str, os.PathLike)):
-        raise ValueError("runtime 'tflite': a Keras model in memory needs TensorFlow. Export it")
+        raise ArgumentError("runtime 'tflite': a Keras model in memory needs TensorFlow. Export it")
     path = find(model)
     if path.suffix != ".tflite" and path.is_dir():
         named = path.parent if path.name.isdecimal() else path
         path = named.with_name(f"{named.name}.tflite")
     if path.suffix != ".tflite" or not path.is_file():
-        raise ValueError(
+        raise ArgumentError(
             f"{model}: no TFLite file. Make one where TensorFlow is installed: tfstyle export "
             f"{model} --tflite float32 -o ."
         )

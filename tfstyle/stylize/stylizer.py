@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 
 from tfstyle import images, machine
+from tfstyle.errors import ArgumentError
 from tfstyle.images import color, tiles
 from tfstyle.machine import TooLargeError
 from tfstyle.stylize import runners
@@ -124,7 +125,7 @@ class Stylizer:
         if path.suffix == ".tflite":
             run = runners.runner(path, threads or os.cpu_count())
         elif threads:
-            raise ValueError(f"threads {threads}: only for TFLite models, and {path} is none")
+            raise ArgumentError(f"threads {threads}: only for TFLite models, and {path} is none")
         else:
             try:
                 keras = path.suffix == ".keras"
@@ -132,7 +133,7 @@ class Stylizer:
             except ModuleNotFoundError as error:
                 if error.name not in ("tensorflow", "keras"):
                     raise
-                raise ValueError(
+                raise ArgumentError(
                     f"{path}: needs {error.name}, which is not installed. Give a .tflite file "
                     "(`tfstyle export` makes one), or pip install tfstyle with what it needs"
                 ) from None
@@ -227,7 +228,7 @@ class Stylizer:
 
     def _in_tiles(self, image, more, progress):
         if not self._can_tile:
-            raise ValueError(
+            raise ArgumentError(
                 "tiled: this model has no signatures for parts of an image. Export it again, or "
                 "take its float32 TFLite file"
             )
@@ -287,7 +288,7 @@ def style_weights(
     """
     if not names:
         if style is not None:
-            raise ValueError(f"style {style!r}: the model has one style alone; give none")
+            raise ArgumentError(f"style {style!r}: the model has one style alone; give none")
         return None
     chosen = style if isinstance(style, Mapping) else {0 if style is None else style: 1.0}
     weights = [0.0] * len(names)
@@ -296,15 +297,15 @@ def style_weights(
         if isinstance(index, str) and index.isdecimal():
             index = int(index)
         if not isinstance(index, int | np.integer) or not 0 <= index < len(names):
-            raise ValueError(
+            raise ArgumentError(
                 f"style {key!r}: the model has no such style. Give one of {', '.join(names)}, or "
                 f"0 to {len(names) - 1}"
             )
         if not 0 <= weight < math.inf:
-            raise ValueError(f"style {key!r} with weight {weight}: give a number from 0")
+            raise ArgumentError(f"style {key!r} with weight {weight}: give a number from 0")
         weights[index] += weight
     if not any(weights):
-        raise ValueError(f"styles {dict(chosen)}: give at least one of them a weight above 0")
+        raise ArgumentError(f"styles {dict(chosen)}: give at least one of them a weight above 0")
     largest = max(weights)  # the sum of what is given may overflow
     weights = [weight / largest for weight in weights]
     return [weight / sum(weights) for weight in weights]
@@ -313,7 +314,7 @@ def style_weights(
 def check_strength(strength: float) -> None:
     """Raises ValueError for a strength outside [0, 1]."""
     if not 0 <= strength <= 1:
-        raise ValueError(f"strength {strength}: give 0 (the photo) to 1 (fully stylized)")
+        raise ArgumentError(f"strength {strength}: give 0 (the photo) to 1 (fully stylized)")
 
 
 def finished(
@@ -339,12 +340,12 @@ def finished(
 def _checked(image: np.ndarray) -> np.ndarray:
     image = np.asarray(image)
     if image.ndim != 3 or image.shape[2] != 3 or not image.size or image.dtype.kind != "f":
-        raise ValueError(
+        raise ArgumentError(
             f"image of shape {image.shape} and type {image.dtype}: give float32 [H, W, 3] in "
             "[0, 1] (images.from_uint8 converts)"
         )
     if not (image.min() >= 0 and image.max() <= 1):  # so that NaN fails too
-        raise ValueError(
+        raise ArgumentError(
             f"image with values from {image.min():g} to {image.max():g}: give [0, 1] "
             "(images.from_uint8 converts)"
         )

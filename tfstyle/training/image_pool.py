@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+from tfstyle.errors import ArgumentError
+
 
 class ImagePool(tf.Module):
     """Exchanges generated images for earlier ones.
@@ -28,7 +30,7 @@ class ImagePool(tf.Module):
         """
         super().__init__()
         if size < 1:
-            raise ValueError(f"ImagePool size {size}: give at least 1, or use no pool")
+            raise ArgumentError(f"ImagePool size {size}: give at least 1, or use no pool")
         self.size = size
         self.seed = seed
         self.images = tf.Variable(tf.zeros([size, *image_size, 3]), trainable=False, name="images")

@@ -3,6 +3,8 @@
 import keras
 import tensorflow as tf
 
+from tfstyle.errors import ArgumentError
+
 
 def cosine_schedule(
     learning_rate: float, steps: int
@@ -44,7 +46,7 @@ class Ema:
 
     def __init__(self, model: keras.Model, decay: float):
         if not 0 < decay < 1:
-            raise ValueError(f"EMA decay {decay}: must be between 0 and 1, such as 0.999")
+            raise ArgumentError(f"EMA decay {decay}: must be between 0 and 1, such as 0.999")
         self.source = model
         self.decay = decay
         self.model = keras.models.clone_model(model)

@@ -14,9 +14,10 @@ from tensorflow.compiler.xla.tsl.protobuf.coordination_config_pb2 import Coordin
 from tensorflow.python.eager import context
 
 from tfstyle import machine
+from tfstyle.errors import ArgumentError, TfstyleError
 
 
-class TrainingError(RuntimeError):
+class TrainingError(TfstyleError, RuntimeError):
     """A run that cannot go on: wrong options, lost checkpoints, a loss that is not finite."""
 
 
@@ -67,9 +68,9 @@ class Options:
     def __post_init__(self):
         for field in ("steps", "checkpoint_every", "keep", "log_every", "sample_every"):
             if getattr(self, field) < 1:
-                raise ValueError(f"{field} {getattr(self, field)}: must be at least 1")
+                raise ArgumentError(f"{field} {getattr(self, field)}: must be at least 1")
         if self.validate_every < 0:
-            raise ValueError(f"validate_every {self.validate_every}: must be at least 0")
+            raise ArgumentError(f"validate_every {self.validate_every}: must be at least 0")
 
 
 def prepare(options: Options) -> tf.distribute.Strategy:

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from tfstyle import images
+from tfstyle.errors import ArgumentError
 
 # Container, encoder and its options, in FFmpeg's words. crf is the quality, on each encoder's own
 # scale; with cpu-used VP9 is as quick as H.264.
@@ -51,14 +52,14 @@ class Writer:
         """
         self._path = Path(path)
         if self._path.suffix.lower() not in _FORMATS:
-            raise ValueError(
+            raise ArgumentError(
                 f"{path}: cannot write {self._path.suffix or 'a file without suffix'}. "
                 f"Give {', '.join(_FORMATS)}."
             )
         if not self._path.parent.is_dir():
-            raise ValueError(f"{path}: no folder {self._path.parent}. Make it first.")
+            raise ArgumentError(f"{path}: no folder {self._path.parent}. Make it first.")
         if not 0.01 <= fps <= 1000:
-            raise ValueError(f"fps {fps}: give 0.01 to 1000.")
+            raise ArgumentError(f"fps {fps}: give 0.01 to 1000.")
         _av()
         # 1001 because television has rates such as 24000/1001.
         self._rate = Fraction(fps).limit_denominator(1001)
@@ -84,12 +85,12 @@ class Writer:
         """
         image = np.asarray(image)
         if image.ndim != 3 or image.shape[2] != 3 or not image.size or image.dtype.kind != "f":
-            raise ValueError(
+            raise ArgumentError(
                 f"frame of shape {image.shape} and type {image.dtype}: "
                 "give floats in [0, 1] of shape [H, W, 3]."
             )
         if seconds is not None and not 0 <= seconds < math.inf:
-            raise ValueError(f"seconds {seconds}: give 0 or more.")
+            raise ArgumentError(f"seconds {seconds}: give 0 or more.")
         with self._named_errors():
             if self._container is None:
                 self._open(image.shape[:2])
@@ -132,7 +133,7 @@ class Writer:
             if kind is not None:
                 return
             if not self._count:
-                raise ValueError(f"{self._path}: a video without frames. Add one.")
+                raise ArgumentError(f"{self._path}: a video without frames. Add one.")
             with self._named_errors():
                 self._container.mux(self._stream.encode(None))
                 self._container.close()
@@ -149,14 +150,14 @@ class Writer:
         try:
             yield
         except (_av().FFmpegError, OSError) as error:
-            raise ValueError(f"{self._path}: cannot be written ({error.strerror}).") from error
+            raise ArgumentError(f"{self._path}: cannot be written ({error.strerror}).") from error
 
 
 def _av():
     try:
         import av
     except ImportError:
-        raise ValueError(
+        raise ArgumentError(
             "a video needs PyAV, which is not installed: pip install 'tfstyle[video]'"
         ) from None
     return av

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import tfstyle
 from tfstyle import stylize
+from tfstyle.errors import TfstyleError
 from tfstyle.export import convert, device
 from tfstyle.stylize import runners
 
@@ -58,7 +59,7 @@ _TYPES = {
 }
 
 
-class WebError(ValueError):
+class WebError(TfstyleError, ValueError):
     """The page cannot be made or served as asked for; the message says why."""
 
 

@@ -13,6 +13,7 @@ import keras
 import tensorflow as tf
 
 from tfstyle import losses
+from tfstyle.errors import ArgumentError
 from tfstyle.training import image_pool
 from tfstyle.training.steps.base import (
     accuracies,
@@ -80,7 +81,7 @@ class GanStep:
         """
         for name, value, least in (("d_steps", d_steps, 1), ("warmup_steps", warmup_steps, 0)):
             if value < least:
-                raise ValueError(f"{name} {value}: give at least {least}")
+                raise ArgumentError(f"{name} {value}: give at least {least}")
         self.generator = generator
         self.discriminator = discriminator
         self.extractor = extractor
