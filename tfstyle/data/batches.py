@@ -22,7 +22,15 @@ from PIL import ExifTags, Image
 
 from tfstyle import images
 from tfstyle.data import records
-from tfstyle.data.sources import JPEG, DataError, Item, ReadReport, find_items
+from tfstyle.data.sources import (
+    JPEG,
+    DataError,
+    Item,
+    ReadReport,
+    digests,
+    find_items,
+    is_one_of,
+)
 
 # Encoded images kept in memory; the rest is read from disk each time.
 CACHE_BYTES = 2 * 1024**3
@@ -93,7 +101,7 @@ def image_batches(
         max_pixels=max_pixels,
         shrink_to=math.ceil(crop_size * scale[1]),
     )
-    reader = _Reader(items, report, seed, to_graph_bytes)
+    reader = _Reader(items, report, seed, to_graph_bytes, digests(exclude))
 
     def read(indices):
         # Stateless, so that op determinism does not put the whole pipeline on one core.
@@ -177,10 +185,12 @@ class _Reader:
         report: ReadReport,
         seed: int,
         to_graph_bytes: Callable[..., bytes],
+        excluded: frozenset[str],
     ):
         self._items = items
         self._report = report
         self._to_graph_bytes = to_graph_bytes
+        self._excluded = excluded
         self._order = functools.lru_cache(maxsize=4)(lambda epoch: order(len(items), seed, epoch))
         self._lock = threading.Lock()
         self._seen = np.zeros(len(items), bool)
@@ -210,11 +220,15 @@ class _Reader:
     def _load(self, item: int) -> bytes:
         if item in self._cache:
             return self._cache[item]
-        name, _, load, _ = self._items[item]
-        reason = None
+        name, load = self._items[item].name, self._items[item].load
+        reason, excluded = None, False
         try:
             stored = load()
-            data = stored if self._plain[item] else self._to_graph_bytes(stored, name=name)
+            excluded = is_one_of(self._items[item], stored, self._excluded)
+            if excluded:
+                stored = b""
+            plain = excluded or self._plain[item]
+            data = stored if plain else self._to_graph_bytes(stored, name=name)
         except (images.ImageError, records.RecordsError) as error:
             stored, data, reason = None, b"", str(error).removeprefix(f"{name}: ")
         if not self._seen[item]:
@@ -224,6 +238,7 @@ class _Reader:
                 self._upright[item] = upright
                 self._seen[item] = True
                 self._report.seen += 1
+                self._report.excluded += excluded
                 if reason is not None:
                     self._report.skipped.append((name, reason))
             if data is stored:

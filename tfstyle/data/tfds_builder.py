@@ -50,7 +50,8 @@ class UnpairedImages(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         super().__init__(data_dir=data_dir)
 
     def _info(self) -> tfds.core.DatasetInfo:
-        features = {"image": tfds.features.Image(), "name": tfds.features.Text()}
+        text = tfds.features.Text()
+        features = {"image": tfds.features.Image(), "name": text, "source_sha256": text}
         return tfds.core.DatasetInfo(
             builder=self,
             description=f"Images that do not pair up: {', '.join(self.images)}.",
@@ -62,10 +63,11 @@ class UnpairedImages(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         return {split: self._generate_examples(split) for split in self.images}
 
     def _generate_examples(self, split):
-        for number, (name, encoded) in enumerate(self.images[split]):
+        for number, (name, encoded, source) in enumerate(self.images[split]):
             # Names are file names, which need not be text.
             text = name.encode("utf-8", "replace").decode()
-            yield number, {"image": io.BytesIO(encoded), "name": text}
+            image = io.BytesIO(encoded)
+            yield number, {"image": image, "name": text, "source_sha256": source}
 
 
 def prepare(
