@@ -107,6 +107,13 @@ def test_the_package_itself_imports_its_face_alone():
     assert imports(ROOT / "tfstyle" / "__init__.py") == {"lazy_loader"}
 
 
+def test_contributing_lists_the_rooms_in_the_same_order():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| \d* ?\| `(\w+)` \|", text, re.MULTILINE) == ORDER
+    rows = re.findall(r"^\| (\d+) \| `(\w+)` \|", text, re.MULTILINE)
+    assert rows == [(str(number), row[0]) for number, row in enumerate(ROWS, 1)]
+
+
 @pytest.mark.parametrize("path", SOURCES)
 def test_imports_go_only_to_the_rooms_before(path):
     here = module(dotted(path))
