@@ -21,7 +21,6 @@ import io
 import json
 import math
 import os
-import secrets
 import struct
 import threading
 import typing
@@ -32,6 +31,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageCms
 
+from tfstyle import files
 from tfstyle.images.arrays import (
     FLIPPED_LEFT_RIGHT,
     FLIPPED_UP_DOWN,
@@ -612,16 +612,11 @@ def write(
     if finish:
         data = finish(data, format)
     # A plain open instead of tempfile's: it gives the file the permissions of the user's umask.
-    temporary = path.parent / f".tfstyle-{secrets.token_hex(8)}.tmp"
     try:
-        with open(temporary, "xb") as file:
+        with files.whole(path) as temporary, open(temporary, "xb") as file:
             file.write(data)
-        os.replace(temporary, path)
     except OSError as error:
         raise ImageError(f"{path}: cannot be written ({error.strerror}).") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def list_images(path: str | os.PathLike) -> list[Path]:
@@ -643,9 +638,9 @@ def list_images(path: str | os.PathLike) -> list[Path]:
         raise ImageError(f"{error.filename}: folder cannot be read ({error.strerror}).")
 
     found = []
-    for folder, folders, files in os.walk(path, onerror=refuse):
+    for folder, folders, names in os.walk(path, onerror=refuse):
         folders[:] = [f for f in folders if not f.startswith(".")]
         found += [
-            Path(folder, f) for f in files if not f.startswith(".") and f.lower().endswith(SUFFIXES)
+            Path(folder, f) for f in names if not f.startswith(".") and f.lower().endswith(SUFFIXES)
         ]
     return sorted(found)

@@ -8,14 +8,13 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import secrets
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 
-from tfstyle import images
+from tfstyle import files, images
 from tfstyle.errors import ArgumentError
 
 # Container, encoder and its options, in FFmpeg's words. crf is the quality, on each encoder's own
@@ -63,7 +62,8 @@ class Writer:
         _av()
         # 1001 because television has rates such as 24000/1001.
         self._rate = Fraction(fps).limit_denominator(1001)
-        self._temporary = self._path.parent / f".tfstyle-{secrets.token_hex(8)}.tmp"
+        self._whole = files.whole(self._path)
+        self._temporary = self._whole.__enter__()
         self._container = self._stream = self._size = None
         self._count = 0
 
@@ -129,7 +129,18 @@ class Writer:
         )
 
     def __exit__(self, kind, error, traceback) -> None:
-        try:
+        before = kind, error, traceback
+
+        def end(*here) -> None:
+            """Moves the file where nothing went wrong, before or here; takes it away else."""
+            with contextlib.suppress(Exception):  # a broken file that goes away now
+                if self._container is not None:
+                    self._container.close()
+            with self._named_errors():
+                self._whole.__exit__(*(here if here[0] else before))
+
+        with contextlib.ExitStack() as stack:
+            stack.push(end)
             if kind is not None:
                 return
             if not self._count:
@@ -137,13 +148,6 @@ class Writer:
             with self._named_errors():
                 self._container.mux(self._stream.encode(None))
                 self._container.close()
-                os.replace(self._temporary, self._path)
-        finally:
-            with contextlib.suppress(Exception):  # a broken file that goes away now
-                if self._container is not None:
-                    self._container.close()
-            with contextlib.suppress(OSError):
-                self._temporary.unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def _named_errors(self) -> Iterator[None]:
