@@ -21,8 +21,8 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 # What another test runs, or nothing here can: servers and what asks them, a camera, MNIST from the
 # network, several machines, installing, the tests themselves.
 ELSEWHERE = re.compile(
-    r"^(make test|make bench|pip |tfds |echo |python |hosts|export TF_|tfstyle (serve|web|client)\b)"
-    r"|camera|dcgan_mnist|multiworker"
+    r"^(make test|make bench|pip |tfds |echo |python |hosts|export TF_)"
+    r"|^tfstyle (serve|web|client)\b|camera|dcgan_mnist|multiworker"
 )
 
 
