@@ -6,6 +6,7 @@ import keras
 
 from tfstyle.errors import ArgumentError
 from tfstyle.networks import layers
+from tfstyle.networks.recorded import recorded
 
 
 def _padded_conv(x, filters, kernel_size, strides=1, **kwargs):
@@ -13,6 +14,7 @@ def _padded_conv(x, filters, kernel_size, strides=1, **kwargs):
     return keras.layers.Conv2D(filters, kernel_size, strides, use_bias=False, **kwargs)(x)
 
 
+@recorded
 def fast_generator(*, width: int = 16, depth: int = 4, name: str = "fast") -> keras.Model:
     """Feed-forward style network, after Johnson et al. 2016 (https://arxiv.org/abs/1603.08155).
 
@@ -34,6 +36,7 @@ def fast_generator(*, width: int = 16, depth: int = 4, name: str = "fast") -> ke
     return keras.Model(images, stylized, name=name)
 
 
+@recorded
 def fusion_generator(
     *, styles: int, width: int = 16, depth: int = 4, name: str = "fusion"
 ) -> keras.Model:
@@ -88,6 +91,7 @@ _NORMS = {"instance": layers.InstanceNorm, "batch": keras.layers.BatchNormalizat
 _PADS = {"reflect": layers.ReflectPad, "zero": keras.layers.ZeroPadding2D}
 
 
+@recorded
 def unet_generator(
     *,
     width: int = 32,
@@ -183,6 +187,7 @@ def unet_generator(
     return keras.Model([images, noise] if noise_dim else images, x, name=name)
 
 
+@recorded
 def at_zero_noise(generator: keras.Model) -> keras.Model:
     """`generator` as a function of the image alone, its noise held at 0, its likeliest value.
 

@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from tfstyle.errors import ArgumentError
+from tfstyle.networks import recorded
 
 
 def cosine_schedule(
@@ -49,7 +50,7 @@ class Ema:
             raise ArgumentError(f"EMA decay {decay}: must be between 0 and 1, such as 0.999")
         self.source = model
         self.decay = decay
-        self.model = keras.models.clone_model(model)
+        self.model = recorded.clone(model)
         self.model.set_weights(model.get_weights())
 
     def update(self, step):
