@@ -3,7 +3,8 @@
 import re
 from pathlib import Path
 
-from tfstyle.cli import library, parsing
+from tfstyle.cli import library, messages, parsing
+from tfstyle.errors import TfstyleError
 
 # Of `learning.learn`: {name: (type, help)}.
 _OPTIONS = {
@@ -82,7 +83,8 @@ def run(args) -> int:
 
     from tfstyle import export, learning
 
-    export.check_name(name)
+    # All that can be known to be wrong with the export, before the training.
+    export.check_destination(name, args.output)
     options = {key: getattr(args, key) for key in _OPTIONS}
     with tqdm.tqdm(total=args.count, unit="step", desc=name, disable=None) as bar:
 
@@ -99,25 +101,30 @@ def run(args) -> int:
             progress=progress,
             **options,
         )
-    exported = export.export(
-        learned.generator,
-        name,
-        directory=args.output,
-        styles=learned.styles,
-        card={
-            **learned.card,
-            "style": "; ".join(filter(None, (args.title or name, learned.card.get("style")))),
-            "licence": args.licence,
-            "learned": {
-                "painting": Path(args.painting).name,
-                "from": str(args.model),
-                "nearest": learned.nearest,
-                "alone": args.alone,
-                **options,
-                "losses": learned.losses,
-            },
+    card = {
+        **learned.card,
+        "style": "; ".join(filter(None, (args.title or name, learned.card.get("style")))),
+        "licence": args.licence,
+        "learned": {
+            "painting": Path(args.painting).name,
+            "from": str(args.model),
+            "nearest": learned.nearest,
+            "alone": args.alone,
+            **options,
+            "losses": learned.losses,
         },
-    )
+    }
+    try:
+        exported = export.export(
+            learned.generator, name, directory=args.output, styles=learned.styles, card=card
+        )
+    except Exception as error:
+        kept = learning.keep(learned, name, args.output)
+        told = f"What was learned is kept: tfstyle stylize photo.jpg --model {kept}"
+        if isinstance(error, TfstyleError | OSError):
+            raise learning.LearnError(f"{messages.line(error)}. {told}") from error
+        messages.complain(told)  # and a fault of tfstyle shows as one
+        raise
     print(f"Learned     {name}, from {learned.nearest} of {args.model}")
     for path in (exported.saved_model, *exported.tflite.values(), exported.card):
         print(f"Wrote       {path}")

@@ -20,7 +20,7 @@ def add(commands):
 def run(args) -> int:
     from tfstyle import stylize
 
-    cards = stylize.shipped_models()
+    cards = stylize.shipped_models(lambda reason: messages.complain(reason, "left out: "))
     if args.json:
         print(json.dumps(cards, indent=2))
         return 0

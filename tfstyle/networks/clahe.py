@@ -14,6 +14,7 @@ import tensorflow as tf
 from tfstyle.errors import ArgumentError
 from tfstyle.images.contrast import TILES
 from tfstyle.networks import layers
+from tfstyle.networks.recorded import recorded
 
 # Linear sRGB -> CIE XYZ over that of its white, D65; ITU-R BT.709 primaries, as OpenCV has them.
 _TO_XYZ = np.array(
@@ -22,6 +23,7 @@ _TO_XYZ = np.array(
 _KNEE = 6 / 29  # of the cube root of CIE Lab (CIE 15:2004, 8.2.1.1)
 
 
+@recorded
 def curve_generator(
     *, knots: int = 16, width: int = 64, tiles: int = TILES, name: str = "clahe"
 ) -> keras.Model:

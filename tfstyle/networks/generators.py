@@ -7,6 +7,7 @@ import keras
 
 from tfstyle.errors import ArgumentError
 from tfstyle.networks import layers
+from tfstyle.networks.recorded import recorded
 
 
 def _padded_conv(x, filters, kernel_size, strides=1, **kwargs):
@@ -14,6 +15,7 @@ def _padded_conv(x, filters, kernel_size, strides=1, **kwargs):
     return keras.layers.Conv2D(filters, kernel_size, strides, use_bias=False, **kwargs)(x)
 
 
+@recorded
 def fast_generator(*, width: int = 16, depth: int = 4, name: str = "fast") -> keras.Model:
     """Feed-forward style network, after Johnson et al. 2016 (https://arxiv.org/abs/1603.08155).
 
@@ -35,6 +37,7 @@ def fast_generator(*, width: int = 16, depth: int = 4, name: str = "fast") -> ke
     return keras.Model(images, stylized, name=name)
 
 
+@recorded
 def fusion_generator(
     *, styles: int, width: int = 16, depth: int = 4, name: str = "fusion"
 ) -> keras.Model:
@@ -89,6 +92,7 @@ _NORMS = {"instance": layers.InstanceNorm, "batch": keras.layers.BatchNormalizat
 _PADS = {"reflect": layers.ReflectPad, "zero": keras.layers.ZeroPadding2D}
 
 
+@recorded
 def unet_generator(
     *,
     width: int = 32,
@@ -210,6 +214,7 @@ class Unet:
         return unet_generator(**dataclasses.asdict(self))
 
 
+@recorded
 def at_zero_noise(generator: keras.Model) -> keras.Model:
     """`generator` as a function of the image alone, its noise held at 0, its likeliest value.
 

@@ -134,7 +134,7 @@ def _files(model, shelf: Path, sizes, variant: str, progress) -> list[Path]:
     if path.suffix == ".tflite":
         if not path.is_file():
             raise WebError(f"{path}: no such file")
-        run = runners.runner(path, 1)
+        run = runners.TFLiteRunner(path, 1)
         if run.size is None:
             raise WebError(
                 f"{path}: takes any size, and LiteRT.js takes fixed ones alone. Give what it was "
@@ -160,7 +160,7 @@ def _files(model, shelf: Path, sizes, variant: str, progress) -> list[Path]:
 
 def _add(entries: dict, path: Path):
     """Notes a TFLite file of a fixed size in what models.json is to say."""
-    run = runners.runner(path, 1)
+    run = runners.TFLiteRunner(path, 1)
     told = runners.read_metadata(path) or stylize.read_card(path)
     name = str(told.get("name") or path.name.split(".")[0])
     styles = told.get("styles") or []
