@@ -52,6 +52,7 @@ def train(
         photos: see data.Photos; without evaluate_on, two of the bundled photos are kept out.
     """
     run = training.open_run(train, locals(), name="clahe")
+    release.check(run)
     preset = PRESETS.get(losses)
     if style and not preset:
         raise ArgumentError(f"style {style}: CLAHE has none. Give --losses=mixed or gatys with it")

@@ -46,6 +46,7 @@ def train(
             from, to go on with other weights of the losses, or to learn another style sooner.
     """
     run = training.open_run(train, locals(), name=f"fast_{data.name_of(style)}")
+    release.check(run)
 
     # Data
     painting = paintings.read(style, style_size)
@@ -86,8 +87,9 @@ def train(
         return
 
     # Export
-    vgg16 = features.vgg16(metrics.LAYERS)
-    figures = metrics.evaluate_all(stylizer, judged, painting, extractor=vgg16)
+    figures = metrics.evaluate_all(
+        stylizer, judged, painting, extractor=features.vgg16(metrics.LAYERS)
+    )
     photo = images.read(judged[0]) if photos.held_out else samples.photo("chelsea")
     release.write(
         ema.model,

@@ -51,6 +51,7 @@ def train(
         photos: see data.Photos; each crop is taught one style.
     """
     run = training.open_run(train, locals(), name="fusion")
+    release.check(run)
 
     # Data
     pictures = paintings.read_all(style, style_size)
@@ -100,8 +101,9 @@ def train(
         return
 
     # Export
-    vgg16 = features.vgg16(metrics.LAYERS)
-    figures = metrics.evaluate_styles(stylizer, judged, pictures, extractor=vgg16)
+    figures = metrics.evaluate_styles(
+        stylizer, judged, pictures, extractor=features.vgg16(metrics.LAYERS)
+    )
     pictured = [images.fit(images.read(path), 512) for path in judged[:5]]
     rows = [[None, *pictures.values()]]
     rows += [[each, *(stylizer(each, style=i) for i in range(len(names)))] for each in pictured]

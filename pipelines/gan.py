@@ -73,6 +73,7 @@ def train(
         optim: see training.Optim; the learning rate is the generator's.
     """
     run = training.open_run(train, locals(), name=f"gan_{data.name_of(style)}")
+    release.check(run)
 
     # Data
     unseen, judged = data.list_files(style_held_out), photos.judged
