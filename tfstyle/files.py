@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import secrets
 from collections.abc import Callable
 
 
@@ -14,7 +15,8 @@ def write_whole(path: pathlib.Path, write: Callable[[pathlib.Path], object]) -> 
         write: is given a temporary path beside it, of the same suffix.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}")
+    # Its own for each writer: two processes may write the same file.
+    temporary = path.with_name(f".{secrets.token_hex(4)}-{path.name}")
     try:
         write(temporary)
         os.replace(temporary, path)
