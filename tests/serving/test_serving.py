@@ -40,7 +40,7 @@ from tests import small_models
 from tfstyle import cli, images, stylize
 from tfstyle.errors import ArgumentError
 from tfstyle.images import provenance
-from tfstyle.serving import config, models, protocol, scheduling
+from tfstyle.serving import client, config, models, protocol, scheduling
 from tfstyle.serving.client import Client, ClientError
 from tfstyle.serving.server import DevServer
 
@@ -899,11 +899,55 @@ def test_the_client_says_that_a_model_or_a_server_is_missing(server, url):
         Client(f"grpc://127.0.0.1:{server.port}", "none")
     with pytest.raises(ClientError, match="Specific"):
         Client(url, "tiny", version=3)
-    for wrong in ("ftp://x", "http://", "http://x:port"):
+    for wrong in ("ftp://x", "http://", "http://x:port", "http://[::1", "http://::1"):
         with pytest.raises(ValueError, match="give http"):
             Client(wrong, "tiny")
     with pytest.raises(ValueError, match="name the model"):
         Client(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "asked"),
+    [
+        ("https://painter.example", "https://painter.example:443"),
+        ("https://painter.example:8501/", "https://painter.example:8501"),
+        ("https://painter.example/models/", "https://painter.example:443/models"),
+        ("http://painter.example", "http://painter.example:8501"),
+        ("painter.example:80", "http://painter.example:80"),
+        ("http://[::1]", "http://[::1]:8501"),
+        ("[::1]:9000", "http://[::1]:9000"),
+    ],
+)
+def test_the_rest_client_asks_at_the_port_of_its_scheme(url, asked, monkeypatch):
+    def nobody(session, method, url, **options):
+        raise requests.ConnectionError
+
+    monkeypatch.setattr(requests.Session, "request", nobody)
+    with pytest.raises(ClientError) as error:
+        Client(url, "tiny")
+    assert str(error.value).startswith(f"{asked}/v1/models/tiny/metadata: no server answers")
+
+
+@pytest.mark.parametrize(
+    ("url", "asked"),
+    [("grpc://painter.example", "painter.example:8500"), ("grpc://[::1]:9000", "[::1]:9000")],
+)
+def test_the_grpc_client_asks_at_the_port_of_its_scheme(url, asked, monkeypatch):
+    def channel(target, options):
+        raise ConnectionError(target)
+
+    monkeypatch.setattr(grpc, "insecure_channel", channel)
+    with pytest.raises(ConnectionError) as error:
+        Client(url, "tiny")
+    assert str(error.value) == asked
+
+
+def test_the_help_of_the_client_names_the_ports(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["client", "--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert "8501 for http, 443 for https and 8500 for grpc" in told
+    assert client.PORTS == {"http": 8501, "https": 443, "grpc": 8500}
 
 
 def test_the_rest_client_needs_no_tensorflow(url, tmp_path, photo):
