@@ -753,9 +753,7 @@ def test_help_comes_from_the_arguments_section_of_a_docstring():
         More about it: here.
         """
 
-    weights = (
-        "of the losses; more of the second gives more of the painting: a list may be indented."
-    )
+    weights = "of the losses; more of the second gives more of the painting: indented."
     assert documented(train) == {
         "content_weight": weights,
         "style_weight": weights,
