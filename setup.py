@@ -77,6 +77,7 @@ setup(
         "grpcio>=1.68,<2",
         "protobuf>=6.31,<8",
         "requests>=2.32,<3",
+        "docstring_parser>=0.16,<1",  # help of flags out of docstrings
         "ai-edge-litert>=2.1,<3",
         "numpy>=2,<3",
         "absl-py>=2,<3",

@@ -121,11 +121,10 @@ def train(
         judged = ("psnr_untouched", "psnr", "psnr_gain", "least_psnr_gain")
     photo = images.fit(images.read(held_out[0]), figures["size"])
     wanted = painting if preset else contrast.equalize(photo)
-    does = "Raises local contrast as CLAHE does: any photo, one pass."
     release.write(
         ema.model,
         run,
-        description="A style network: one style, any photo, one pass." if preset else does,
+        description="One style, one pass." if preset else "Raises local contrast as CLAHE does.",
         style=data.name_of(style) if preset else "CLAHE",
         figures={"photos": photos.told, **figures},
         picture=sheets.compare(photo, wanted, stylizer(photo)),

@@ -87,9 +87,8 @@ def train(
         return
 
     # Export
-    figures = metrics.evaluate_all(
-        stylizer, judged, painting, extractor=features.vgg16(metrics.LAYERS)
-    )
+    vgg16 = features.vgg16(metrics.LAYERS)
+    figures = metrics.evaluate_all(stylizer, judged, painting, extractor=vgg16)
     photo = images.read(judged[0]) if photos.held_out else samples.photo("chelsea")
     release.write(
         ema.model,

@@ -101,9 +101,8 @@ def train(
         return
 
     # Export
-    figures = metrics.evaluate_styles(
-        stylizer, judged, pictures, extractor=features.vgg16(metrics.LAYERS)
-    )
+    vgg16 = features.vgg16(metrics.LAYERS)
+    figures = metrics.evaluate_styles(stylizer, judged, pictures, extractor=vgg16)
     pictured = [images.fit(images.read(path), 512) for path in judged[:5]]
     rows = [[None, *pictures.values()]]
     rows += [[each, *(stylizer(each, style=i) for i in range(len(names)))] for each in pictured]

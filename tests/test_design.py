@@ -43,6 +43,16 @@ OPTIONAL = {
 # All of tfstyle.explain asks for the extra of that name.
 EXPLAIN = {"scipy", "matplotlib", "jinja2"}
 
+# Modules of TensorFlow and Keras that are not public: {file: {module}}, each for want of another.
+PRIVATE = re.compile(r"(tensorflow\.(python|core|compiler|tsl|dtensor)|keras\.src)\b")
+ALLOWED = {
+    # How long a silent worker of several is waited for; without them TensorFlow's default stands.
+    "tfstyle.training.strategy": {
+        "tensorflow.compiler.xla.tsl.protobuf.coordination_config_pb2",
+        "tensorflow.python.eager.context",
+    },
+}
+
 FILES = sorted((ROOT / "tfstyle").rglob("*.py")) + sorted((ROOT / "pipelines").rglob("*.py"))
 SOURCES = [
     pytest.param(path, id=path.relative_to(ROOT).as_posix())
@@ -151,6 +161,34 @@ def test_whatever_a_file_imports_is_installed_with_the_package(path):
     tops = {name.split(".")[0] for name in imports(path)}
     tops -= sys.stdlib_module_names | {"tfstyle", "pipelines"}
     assert {DISTRIBUTIONS.get(top, top.replace("_", "-")) for top in tops} <= required
+
+
+def ours(path: Path) -> set[str]:
+    """Names with a leading underscore that a file itself defines, or the project's classes do."""
+    return set(re.findall(r"(?:def |self\.|cls\.|^\s*|class )(_[a-z]\w*)", path.read_text(), re.M))
+
+
+OURS = set().union(*map(ours, FILES))
+
+
+@pytest.mark.parametrize("path", SOURCES)
+def test_nothing_private_of_tensorflow_or_keras_is_used(path):
+    found = {name for name in imports(path) if PRIVATE.match(name)}
+    assert found == ALLOWED.get(dotted(path), set())
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    chains = {ast.unparse(node) for node in nodes if isinstance(node, ast.Attribute)}
+    assert not [chain for chain in chains if PRIVATE.match(chain.replace("tf.", "tensorflow.", 1))]
+    names = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    private = {name for name in names if name.startswith("_") and not name.endswith("__")}
+    assert private <= OURS | {"_asdict", "_replace"}  # of named tuples, public in spite of it
+
+
+def test_what_is_private_is_imported_inside_functions_alone():
+    """So that `import tfstyle.training` works where TensorFlow has moved it."""
+    for name in ALLOWED:
+        top = ast.parse(FILE_OF[name].read_text(encoding="utf-8")).body
+        found = [ast.unparse(n) for n in top if isinstance(n, ast.Import | ast.ImportFrom)]
+        assert not [line for line in found if PRIVATE.search(line)]
 
 
 def test_git_keeps_exactly_the_models_that_the_wheel_carries():

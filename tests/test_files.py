@@ -122,3 +122,17 @@ def test_where_one_fails_none_is_moved(staged, monkeypatch, links, moved):
     assert contents(staged[1]) == {"b": "old b"}
     left = contents(staged[0])
     assert {name: left[name] for name in NEW} == NEW
+
+
+def test_two_writers_of_one_file_do_not_meet(tmp_path):
+    path = tmp_path / "table.json"
+
+    def write(temporary):
+        temporary.write_text("half")
+        # Another process comes, and is done before this one.
+        files.write_text(path, "the other's")
+        temporary.write_text("whole")
+
+    assert files.write_whole(path, write) == path
+    assert path.read_text() == "whole"
+    assert list(tmp_path.iterdir()) == [path]

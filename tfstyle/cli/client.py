@@ -11,7 +11,9 @@ def add(commands):
         help="stylize photos on a server",
         description="Stylizes photos on a server: TensorFlow Serving, or `tfstyle serve --dev`.",
         epilog=f"""\
-URL: http://HOST:8501 or https://HOST (REST), grpc://HOST:8500 (gRPC).
+URL: http://HOST:PORT or https://HOST:PORT (REST), grpc://HOST:PORT (gRPC). Without a port it is
+8501 for http, 443 for https and 8500 for grpc. Behind a proxy https://HOST/PATH; an IPv6 address
+stands in brackets, http://[::1]:8501.
 IN and OUT as of `tfstyle stylize`. Photos are sent with 8 bits a channel; strength, colours and
 the final format are worked out here.
 

@@ -3,7 +3,6 @@
 import dataclasses
 import inspect
 import json
-import re
 import sys
 import types
 import typing
@@ -139,11 +138,12 @@ def _add_flag(parser, name: str, kind, default, texts: dict[str, str]):
 
 def documented(subject) -> dict[str, str]:
     """{name: text} of the "Args:" section of a Google-style docstring."""
-    section = (inspect.getdoc(subject) or "").partition("Args:\n")[2]
-    section = re.split(r"^\S", section, flags=re.MULTILINE)[0]
-    _, *parts = re.split(r"^    (\w+(?:, \w+)*):", section, flags=re.MULTILINE)
+    from docstring_parser import google
+
+    # That section alone: whatever stands in the others, there is help.
+    section = google.Section("Args", "param", google.SectionType.MULTIPLE)
     return {
-        name: " ".join(text.split())
-        for names, text in zip(parts[::2], parts[1::2], strict=True)
-        for name in names.split(", ")
+        name: " ".join((entry.description or "").split())
+        for entry in google.GoogleParser([section]).parse(subject.__doc__).params
+        for name in entry.arg_name.replace(" ", "").split(",")
     }

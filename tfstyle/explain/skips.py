@@ -20,14 +20,15 @@ def connections(generator: keras.Model) -> list[tuple[str, int]]:
     A merge of two tensors (Add or Concatenate) counts where one of them has come through at least
     eight layers more than the other; the sums within residual blocks differ by less.
     """
+    # {id of a layer's output: how many layers it has come through}
     passed, found = {}, []
     for layer in generator.layers:
         if isinstance(layer, keras.layers.InputLayer):
-            passed[layer.name] = 0
+            passed[id(layer.output)] = 0
             continue
-        tensors = keras.tree.flatten(layer.input)
-        made = [passed[tensor._keras_history.operation.name] for tensor in tensors]
-        passed[layer.name] = 1 + max(made)
+        made = [passed[id(tensor)] for tensor in keras.tree.flatten(layer.input)]
+        for tensor in keras.tree.flatten(layer.output):
+            passed[id(tensor)] = 1 + max(made)
         is_merge = isinstance(layer, keras.layers.Add | keras.layers.Concatenate)
         if is_merge and len(made) == 2 and max(made) - min(made) >= 8:
             found.append((layer.name, made.index(min(made))))

@@ -35,7 +35,7 @@ class Release:
             check_name(self.name)
 
     def check(self, run: training.Run) -> None:
-        """Raises what `write` would of the place it writes to, before the training and not after it.
+        """Raises before the training what `write` would of the place it writes to.
 
         Raises:
             ExportError, ArgumentError: see `export.check_destination`.

@@ -35,7 +35,7 @@ def vgg19(
         dtype: dtype policy of the network, such as "float32" or "mixed_bfloat16"; the features come
             out in float32 in any case.
         pooling: "max", as the network was trained, or "average", which Gatys et al. preferred.
-        weights: None for those of ImageNet, which Keras fetches once (80 MB) and keeps in
+        weights: None for those of ImageNet, fetched once (80 MB) and kept where Keras keeps them,
             ~/.keras/models, or a file as Keras writes it (.weights.h5, .h5, .keras) of the
             `keras.applications` model of this name, with or without its top.
 

@@ -16,7 +16,10 @@ import requests
 
 from tfstyle import images, stylize
 from tfstyle.errors import ArgumentError, TfstyleError
+from tfstyle.serving import config
 
+# Where a URL names none: TensorFlow Serving's own, and of https that of a proxy before it.
+PORTS = {"http": config.PORTS["rest"], "https": 443, "grpc": config.PORTS["grpc"]}
 TIMEOUT = 60.0
 # Codes after which the same request may well be answered.
 _BUSY = {429, 503}
@@ -53,8 +56,9 @@ class Client:
     ):
         """
         Args:
-            url: http://HOST:PORT or https://HOST:PORT for REST, grpc://HOST:PORT for gRPC; without
-                a port 8501 and 8500.
+            url: http://HOST:PORT or https://HOST:PORT for REST, grpc://HOST:PORT for gRPC. Without
+                a port those of `PORTS`. REST may lie under a path, as behind a proxy
+                (https://HOST/PATH). An IPv6 address stands in brackets.
             model: its name on the server.
             version: of the model; the newest by default.
             timeout: of a request, in seconds.
@@ -63,20 +67,14 @@ class Client:
             ClientError: where the server does not answer, or has no such model.
             ValueError: for a URL or a name that cannot be used.
         """
-        parts = urlsplit(url if "://" in url else f"http://{url}")
-        transports = {"http": _Rest, "https": _Rest, "grpc": _Grpc}
-        try:
-            port = parts.port
-        except ValueError:
-            port = -1
-        if parts.scheme not in transports or not parts.hostname or port == -1:
-            raise ArgumentError(
-                f"{url}: give http://HOST:PORT (REST), https://HOST:PORT or grpc://HOST:PORT"
-            )
+        scheme, place, path = _parts(url)
         if not model:
             raise ArgumentError(f"{url}: name the model that the server shall use")
         self._where = f"{url}, model {model}"
-        self._transport = transports[parts.scheme](parts, port, model, version, timeout)
+        if scheme == "grpc":
+            self._transport = _Grpc(place, model, version, timeout)
+        else:
+            self._transport = _Rest(f"{scheme}://{place}{path}", model, version, timeout)
         self.style_count = self._transport.style_count()
         self._styles = tuple(map(str, range(self.style_count)))
 
@@ -156,10 +154,24 @@ class Client:
         return stylize.style_weights(style, self._styles)
 
 
+def _parts(url: str) -> tuple[str, str, str]:
+    """(scheme, HOST:PORT, path) of a server's URL; without a scheme it is http."""
+    try:
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        port = parts.port
+    except ValueError:  # a bracket that does not close, a port that is no number
+        parts = port = None
+    if not parts or parts.scheme not in PORTS or not parts.hostname:
+        raise ArgumentError(
+            f"{url}: give http://HOST:PORT (REST), https://HOST:PORT or grpc://HOST:PORT, an IPv6 "
+            "address in brackets"
+        )
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return parts.scheme, f"{host}:{port or PORTS[parts.scheme]}", parts.path.rstrip("/")
+
+
 class _Rest:
-    def __init__(self, parts, port, model, version, timeout):
-        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-        base = f"{parts.scheme}://{host}:{port or 8501}{parts.path.rstrip('/')}"
+    def __init__(self, base, model, version, timeout):
         self._model = f"{base}/v1/models/{quote(model, safe='')}"
         if version is not None:
             self._model += f"/versions/{version}"
@@ -218,18 +230,17 @@ def _reason(error: BaseException) -> str:
 
 
 class _Grpc:
-    def __init__(self, parts, port, model, version, timeout):
+    def __init__(self, place, model, version, timeout):
         import grpc
         from tensorflow_serving.apis import prediction_service_pb2_grpc
 
-        self._where = f"grpc://{parts.netloc}, model {model}"
+        self._where = f"grpc://{place}, model {model}"
         self._timeout = timeout
         self._spec = {"name": model}
         if version is not None:
             self._spec["version"] = {"value": version}
-        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
         self._channel = grpc.insecure_channel(
-            f"{host}:{port or 8500}",
+            place,
             options=[
                 ("grpc.max_send_message_length", -1),
                 ("grpc.max_receive_message_length", -1),

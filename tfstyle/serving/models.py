@@ -12,9 +12,9 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import grpc
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.protobuf import error_codes_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
 from tfstyle.serving import protocol
@@ -22,6 +22,8 @@ from tfstyle.serving.protocol import ServingError
 
 _log = logging.getLogger(__name__)
 
+# TensorFlow numbers what went wrong as gRPC does: {number: name}.
+_CODES = {status.value[0]: status.name for status in grpc.StatusCode if status.value[0]}
 WARM_UP = "assets.extra/tf_serving_warmup_requests"
 
 
@@ -133,8 +135,7 @@ def _signature(definition) -> protocol.Signature:
 
 
 def _code_name(error: tf.errors.OpError) -> str:
-    name = error_codes_pb2.Code.Name(error.error_code)
-    return name if name in protocol.HTTP_STATUS else "UNKNOWN"
+    return _CODES.get(error.error_code, "UNKNOWN")
 
 
 def _first_words(message: str) -> str:
