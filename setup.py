@@ -77,6 +77,12 @@ setup(
             "pytest-xdist>=3.6,<4",
             "hypothesis>=6,<7",
             "ruff>=0.12,<1",
+            "mypy>=1.15,<2",
+            "types-grpcio>=1,<2",
+            "types-protobuf>=6,<8",
+            "types-psutil>=6,<8",
+            "types-requests>=2.32,<3",
+            "types-tqdm>=4.66,<5",
             "saliency>=0.2.1,<0.3",  # what integrated gradients are tested against
             "playwright>=1.50,<2",  # drives an installed Chromium through the page of tfstyle.web
             VIDEO,

@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import ModuleType
 from xml.sax import saxutils
 
 import tfstyle
@@ -206,7 +207,7 @@ def can_verify() -> bool:
     return True
 
 
-def _c2pa():
+def _c2pa() -> ModuleType:
     try:
         import c2pa
     except ModuleNotFoundError as error:
@@ -214,7 +215,7 @@ def _c2pa():
     return c2pa
 
 
-def _bytes(path) -> bytes:
+def _bytes(path: str | os.PathLike) -> bytes:
     try:
         return Path(path).read_bytes()
     except OSError as error:
