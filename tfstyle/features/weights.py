@@ -6,7 +6,9 @@ import os
 import socket
 import tempfile
 import threading
+import urllib.parse
 import urllib.request
+from collections.abc import Callable, Iterable, Sequence
 from importlib import resources
 from pathlib import Path
 
@@ -36,7 +38,7 @@ class WeightsError(TfstyleError, ValueError):
     """Weights that cannot be fetched or read; the message names them and the mend."""
 
 
-def read_bundled(name, layers):
+def read_bundled(name: str, layers: Iterable[str]) -> dict[str, list[np.ndarray]]:
     """{layer: [kernel, bias]} of a file of the package; see `_vgg16` for a light one's."""
     with resources.files("tfstyle").joinpath("assets", name).open("rb") as file:
         stored = np.load(file)
@@ -50,12 +52,13 @@ def read_bundled(name, layers):
         }
 
 
-def headless(build):
+def headless(build: Callable[..., keras.Model]) -> keras.Model:
     """The network without its classifier, random weights, float32 whatever the global policy is."""
     return in_float32(lambda: build(include_top=False, weights=None, input_shape=(None, None, 3)))
 
 
-def in_float32(build):
+def in_float32(build: Callable[[], keras.Model]) -> keras.Model:
+    """What `build` makes, in float32 whatever the global dtype policy is."""
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float32")
     try:
@@ -64,23 +67,33 @@ def in_float32(build):
         keras.config.set_dtype_policy(policy)
 
 
-def names_of(model):
+def names_of(model: keras.Model) -> tuple[str, ...]:
+    """The layers of a model that features can be taken of, from the image on."""
     # Paddings are no features, and DenseNet's have names that change from one build to the next.
     others = (keras.layers.InputLayer, keras.layers.ZeroPadding2D)
     return tuple(layer.name for layer in model.layers if not isinstance(layer, others))
 
 
-def as_float32(layer, features):
+def as_float32(layer: str, features: keras.KerasTensor) -> keras.KerasTensor:
+    """The output [B, h, w, C] of a layer, in float32 under every dtype policy."""
     return keras.layers.Activation("linear", dtype="float32", name=f"{layer}_features")(features)
 
 
-def pooling_layer(pooling):
+def pooling_layer(pooling: str) -> type[keras.layers.Layer]:
+    """The layer of a pooling by its name in `POOLING`; a ValueError for another name."""
     if pooling not in POOLING:
         raise ArgumentError(f"pooling {pooling}: unknown. Choose from {', '.join(POOLING)}.")
     return POOLING[pooling]
 
 
-def check_layers(name, layers, known):
+def check_layers(name: str, layers: Sequence[str], known: Sequence[str]) -> None:
+    """Raises a ValueError unless a network has the layers asked for, and one at least is asked for.
+
+    Args:
+        name: of the network in `BACKBONES`.
+        layers: asked for.
+        known: those the network has.
+    """
     unknown = [layer for layer in layers if layer not in known]
     if layers and not unknown:
         return
@@ -105,8 +118,14 @@ def check_layers(name, layers, known):
     )
 
 
-def load_weights(build, model, path):
-    """`model` with the weights of a file, or where those have a top, its like with one."""
+def load_weights(
+    build: Callable[..., keras.Model], model: keras.Model, path: str | os.PathLike
+) -> keras.Model:
+    """`model` with the weights of a file, or where those have a top, its like with one.
+
+    Raises:
+        WeightsError: for a file that cannot be read or holds another network.
+    """
     path = Path(path)
     if not path.is_file():
         raise WeightsError(f"weights {path}: no such file.")
@@ -132,62 +151,70 @@ def load_weights(build, model, path):
     ) from reason
 
 
-def fetched(application):
-    """The file with a network's ImageNet weights: from Keras' cache, or fetched into it."""
+def fetched(name: str, *, file: str, url: str, md5: str) -> Path:
+    """The file with a network's ImageNet weights: from Keras' cache, or fetched into it.
+
+    Args:
+        name: of the network.
+        file: its name in the cache.
+        url: where it is fetched from.
+        md5: of its content, in hexadecimal.
+
+    Raises:
+        WeightsError: when it is not there and cannot be fetched; names the ways to do without.
+    """
     # Keras' own rule, which it does not publish.
     home = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
-    target = home / "models" / application.file
+    target = home / "models" / file
     try:
         damaged = target.is_file()
         if damaged:
-            with target.open("rb") as file:
-                damaged = hashlib.file_digest(file, "md5").hexdigest() != application.md5
+            with target.open("rb") as stored:
+                damaged = hashlib.file_digest(stored, "md5").hexdigest() != md5
             if not damaged:
                 return target
-        _probe(application.url)
+        _probe(url)
         target.parent.mkdir(parents=True, exist_ok=True)
         # Keras writes in place and leaves what is incomplete when it is killed.
-        with tempfile.TemporaryDirectory(
-            prefix=f"{application.name}-", dir=target.parent
-        ) as folder:
-            os.replace(_download(application, folder), target)
+        with tempfile.TemporaryDirectory(prefix=f"{name}-", dir=target.parent) as folder:
+            os.replace(_download(file, url, md5, folder), target)
         return target
     # Keras raises plain Exception where a server refuses.
     except Exception as error:
         raise WeightsError(
-            f"{application.name}: {target} is {'damaged' if damaged else 'missing'} and "
-            f"{application.url} cannot be fetched ({error}). Take vgg16, which is bundled; or "
+            f"{name}: {target} is {'damaged' if damaged else 'missing'} and "
+            f"{url} cannot be fetched ({error}). Take vgg16, which is bundled; or "
             "bring the file there another way, or name it by --weights PATH."
         ) from error
 
 
-def _download(application, folder):
+def _download(file: str, url: str, md5: str, folder: str) -> str:
     timeout = socket.getdefaulttimeout()
     # Keras passes no time limit on, and by default there is none.
     socket.setdefaulttimeout(_STALL_SECONDS)
     try:
         return keras.utils.get_file(
-            application.file,
-            application.url,
+            file,
+            url,
             cache_dir=folder,
             cache_subdir="",
-            file_hash=application.md5,
+            file_hash=md5,
         )
     finally:
         socket.setdefaulttimeout(timeout)
 
 
-def _probe(url):
+def _probe(url: str) -> None:
     """Raises OSError unless the server, or the proxy set for it, takes a connection soon."""
     parts = urllib.parse.urlsplit(url)
     proxy = urllib.request.getproxies().get(parts.scheme)
-    if proxy and not urllib.request.proxy_bypass(parts.hostname):
+    if proxy and not urllib.request.proxy_bypass(parts.hostname or ""):
         parts = urllib.parse.urlsplit(proxy if "://" in proxy else f"//{proxy}")
     address = parts.hostname, parts.port or 443
     place = ":".join(map(str, address))
-    failures = []
+    failures: list[Exception] = []
 
-    def connect():
+    def connect() -> None:
         try:
             socket.create_connection(address, timeout=_PROBE_SECONDS).close()
         except (OSError, ValueError) as error:
