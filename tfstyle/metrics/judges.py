@@ -11,7 +11,9 @@ from tfstyle.errors import ArgumentError
 from tfstyle.networks.digits import digit_classifier
 
 
-def train_judge(digits, labels, *, width: int = 32, epochs: int = 4, seed: int = 0) -> keras.Model:
+def train_judge(
+    digits: np.ndarray, labels: np.ndarray, *, width: int = 32, epochs: int = 4, seed: int = 0
+) -> keras.Model:
     """A classifier to judge generated digits by, trained on real ones and on what is no digit.
 
     Trained on digits alone, a classifier is sure of much that is none. So it is also given the
@@ -50,7 +52,9 @@ class Recognised(NamedTuple):
     classes: int  # those that make up at least `least` of all digits
 
 
-def recognised(probabilities, *, confidence: float = 0.9, least: float = 0.01) -> Recognised:
+def recognised(
+    probabilities: np.ndarray, *, confidence: float = 0.9, least: float = 0.01
+) -> Recognised:
     """What share of digits is surely one of the classes, and how many classes occur.
 
     Args:
@@ -69,7 +73,12 @@ def recognised(probabilities, *, confidence: float = 0.9, least: float = 0.01) -
 
 
 def nearest_mean_classifier(
-    extractor: keras.Model, pictures, labels, *, batch_size: int = 32, name: str = "nearest_mean"
+    extractor: keras.Model,
+    pictures: np.ndarray,
+    labels: np.ndarray,
+    *,
+    batch_size: int = 32,
+    name: str = "nearest_mean",
 ) -> keras.Model:
     """Classifier in closed form, as a judge that no training has touched.
 
@@ -134,7 +143,7 @@ class Classed(NamedTuple):
     confusion: list[list[int]]  # pictures of each style (row) given each class (column)
 
 
-def classed(logits, styles, *, count: int) -> Classed:
+def classed(logits: np.ndarray, styles: np.ndarray, *, count: int) -> Classed:
     """How often pictures are given their style.
 
     Args:
