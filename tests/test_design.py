@@ -53,7 +53,6 @@ NOT_YET_ANNOTATED = {
     "files",
     "learning",
     "machine",
-    "serving",
     "stylize",
     "training",
     "video",

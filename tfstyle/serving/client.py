@@ -8,8 +8,9 @@ REST needs no TensorFlow. gRPC imports it, for the definitions of its messages.
 
 import base64
 import json
-from collections.abc import Mapping, Sequence
-from urllib.parse import quote, urlsplit
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Self
+from urllib.parse import SplitResult, quote, urlsplit
 
 import numpy as np
 import requests
@@ -29,7 +30,7 @@ class ClientError(TfstyleError, ValueError):
         code: HTTP status, or the number of gRPC's status; None where no server answered.
     """
 
-    def __init__(self, message: str, code: int | None = None):
+    def __init__(self, message: str, code: int | None = None) -> None:
         super().__init__(message)
         self.code = code
 
@@ -50,7 +51,7 @@ class Client:
         *,
         version: int | None = None,
         timeout: float = TIMEOUT,
-    ):
+    ) -> None:
         """
         Args:
             url: http://HOST:PORT or https://HOST:PORT for REST, grpc://HOST:PORT for gRPC; without
@@ -64,7 +65,11 @@ class Client:
             ValueError: for a URL or a name that cannot be used.
         """
         parts = urlsplit(url if "://" in url else f"http://{url}")
-        transports = {"http": _Rest, "https": _Rest, "grpc": _Grpc}
+        transports: dict[str, type[_Rest] | type[_Grpc]] = {
+            "http": _Rest,
+            "https": _Rest,
+            "grpc": _Grpc,
+        }
         try:
             port = parts.port
         except ValueError:
@@ -80,13 +85,13 @@ class Client:
         self.style_count = self._transport.style_count()
         self._styles = tuple(map(str, range(self.style_count)))
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self.close()
 
-    def name_styles(self, names: Sequence[str]):
+    def name_styles(self, names: Sequence[str]) -> None:
         """Names the styles of the model, in order, for `style`: a server knows only their number.
 
         Names that are not as many as the styles are those of another version, and not used.
@@ -94,7 +99,7 @@ class Client:
         if names and len(names) == self.style_count:
             self._styles = tuple(names)
 
-    def close(self):
+    def close(self) -> None:
         """Ends the connection."""
         self._transport.close()
 
@@ -135,7 +140,9 @@ class Client:
             )
         return stylize.finished(stylized, image, strength=strength, preserve_color=preserve_color)
 
-    def stylize_bytes(self, encoded: bytes, *, style=None) -> bytes:
+    def stylize_bytes(
+        self, encoded: bytes, *, style: str | int | Mapping[str | int, float] | None = None
+    ) -> bytes:
         """A PNG of the stylized image.
 
         Args:
@@ -147,7 +154,9 @@ class Client:
         """
         return self._transport.predict(encoded, self.style_weights(style))
 
-    def style_weights(self, style=None) -> list[float] | None:
+    def style_weights(
+        self, style: str | int | Mapping[str | int, float] | None = None
+    ) -> list[float] | None:
         """What a style stands for: a weight for each, with sum 1; None for a model of one style.
 
         Raises:
@@ -156,10 +165,17 @@ class Client:
         return stylize.style_weights(style, self._styles)
 
 
+def _host(parts: SplitResult) -> str:
+    """The host as it stands in a URL: an address of IPv6 in brackets."""
+    name = parts.hostname or ""
+    return f"[{name}]" if ":" in name else name
+
+
 class _Rest:
-    def __init__(self, parts, port, model, version, timeout):
-        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-        base = f"{parts.scheme}://{host}:{port or 8501}{parts.path.rstrip('/')}"
+    def __init__(
+        self, parts: SplitResult, port: int | None, model: str, version: int | None, timeout: float
+    ) -> None:
+        base = f"{parts.scheme}://{_host(parts)}:{port or 8501}{parts.path.rstrip('/')}"
         self._model = f"{base}/v1/models/{quote(model, safe='')}"
         if version is not None:
             self._model += f"/versions/{version}"
@@ -178,7 +194,7 @@ class _Rest:
             ) from None
 
     def predict(self, encoded: bytes, weights: list[float] | None) -> bytes:
-        inputs = {"image_bytes": [{"b64": base64.b64encode(encoded).decode()}]}
+        inputs: dict[str, list] = {"image_bytes": [{"b64": base64.b64encode(encoded).decode()}]}
         if weights is not None:
             inputs["style_weights"] = [weights]
         body = json.dumps({"signature_name": "encoded", "inputs": inputs})
@@ -188,7 +204,7 @@ class _Rest:
         except (KeyError, TypeError, ValueError, IndexError):
             raise ClientError(f"{self._model}: the reply holds no picture") from None
 
-    def close(self):
+    def close(self) -> None:
         self._session.close()
 
     def _ask(self, method: str, url: str, body: str | None = None) -> dict:
@@ -212,24 +228,25 @@ class _Rest:
 
 def _reason(error: BaseException) -> str:
     """The innermost reason that requests wraps."""
-    while error.__cause__ or error.__context__:
-        error = error.__cause__ or error.__context__
+    while inner := error.__cause__ or error.__context__:
+        error = inner
     return getattr(error, "strerror", None) or type(error).__name__
 
 
 class _Grpc:
-    def __init__(self, parts, port, model, version, timeout):
+    def __init__(
+        self, parts: SplitResult, port: int | None, model: str, version: int | None, timeout: float
+    ) -> None:
         import grpc
         from tensorflow_serving.apis import prediction_service_pb2_grpc
 
         self._where = f"grpc://{parts.netloc}, model {model}"
         self._timeout = timeout
-        self._spec = {"name": model}
+        self._spec: dict[str, Any] = {"name": model}
         if version is not None:
             self._spec["version"] = {"value": version}
-        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
         self._channel = grpc.insecure_channel(
-            f"{host}:{port or 8500}",
+            f"{_host(parts)}:{port or 8500}",
             options=[
                 ("grpc.max_send_message_length", -1),
                 ("grpc.max_receive_message_length", -1),
@@ -270,10 +287,10 @@ class _Grpc:
             raise ClientError(f"{self._where}: the reply holds no picture")
         return pictures[0]
 
-    def close(self):
+    def close(self) -> None:
         self._channel.close()
 
-    def _call(self, method, request):
+    def _call(self, method: Callable, request: Any) -> Any:
         import grpc
 
         try:

@@ -138,17 +138,18 @@ def write(
     """
     directory = Path(directory).resolve()
     directory.mkdir(parents=True, exist_ok=True)
+    batched = directory / "batching.config"
     files = Files(
         directory / "models.config",
         directory / "monitoring.config",
-        directory / "batching.config" if batching else None,
+        batched if batching else None,
     )
     _replace(files.models, models_config(models))
     _replace(files.monitoring, monitoring_config())
     if batching:
-        _replace(files.batching, batching)
+        _replace(batched, batching)
     else:
-        (directory / "batching.config").unlink(missing_ok=True)
+        batched.unlink(missing_ok=True)
     return files
 
 
@@ -246,7 +247,7 @@ def _quoted(text: str) -> str:
     return f'"{escaped}"'
 
 
-def _replace(path: Path, text: str):
+def _replace(path: Path, text: str) -> None:
     temporary = path.with_name(f".{path.name}-{secrets.token_hex(4)}.tmp")
     try:
         temporary.write_text(text, "ascii")
