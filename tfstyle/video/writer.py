@@ -12,6 +12,8 @@ import secrets
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from types import ModuleType, TracebackType
+from typing import Any
 
 import numpy as np
 
@@ -40,7 +42,7 @@ class Writer:
     an exception there is none, and an earlier file of that name is still there.
     """
 
-    def __init__(self, path: str | os.PathLike, *, fps: float = 24):
+    def __init__(self, path: str | os.PathLike, *, fps: float = 24) -> None:
         """Nothing is written before the first frame.
 
         Args:
@@ -64,7 +66,10 @@ class Writer:
         # 1001 because television has rates such as 24000/1001.
         self._rate = Fraction(fps).limit_denominator(1001)
         self._temporary = self._path.parent / f".tfstyle-{secrets.token_hex(8)}.tmp"
-        self._container = self._stream = self._size = None
+        # PyAV's, from the first frame on, which sets the size too.
+        self._container: Any = None
+        self._stream: Any = None
+        self._size = (0, 0)
         self._count = 0
 
     def __enter__(self) -> Writer:
@@ -119,7 +124,7 @@ class Writer:
         context.color_trc, context.color_range = _SRGB_TRANSFER, _LIMITED_RANGE
         self._size = size
 
-    def _frame(self, image: np.ndarray):
+    def _frame(self, image: np.ndarray) -> Any:
         height, width, _ = image.shape
         even = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
         return (
@@ -128,7 +133,12 @@ class Writer:
             .reformat(format="yuv420p", dst_colorspace=_BT709, dst_color_range=_LIMITED_RANGE)
         )
 
-    def __exit__(self, kind, error, traceback) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         try:
             if kind is not None:
                 return
@@ -153,7 +163,7 @@ class Writer:
             raise ArgumentError(f"{self._path}: cannot be written ({error.strerror}).") from error
 
 
-def _av():
+def _av() -> ModuleType:
     try:
         import av
     except ImportError:
