@@ -81,7 +81,7 @@ def has_versions(folder: Path) -> bool:
     )
 
 
-def models_config(models: Mapping[str, str]) -> str:
+def models_config(models: Mapping[str, str | os.PathLike]) -> str:
     """The text of models.config: {name: folder as the server sees it}."""
     entries = [
         f"""\
@@ -127,7 +127,10 @@ max_enqueued_batches {{ value: 64 }}
 
 
 def write(
-    directory: str | os.PathLike, models: Mapping[str, str], *, batching: str | None = None
+    directory: str | os.PathLike,
+    models: Mapping[str, str | os.PathLike],
+    *,
+    batching: str | None = None,
 ) -> Files:
     """Writes the files, each whole or not at all.
 
