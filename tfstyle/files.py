@@ -23,10 +23,11 @@ def write_whole(path: pathlib.Path, write: Callable[[pathlib.Path], object]) -> 
     return path
 
 
-def write_json(path: pathlib.Path, value) -> pathlib.Path:
+def write_json(path: pathlib.Path, value: object) -> pathlib.Path:
     """Writes JSON, whole or not at all; returns `path`."""
     return write_text(path, json.dumps(value, indent=2) + "\n")
 
 
 def write_text(path: pathlib.Path, text: str) -> pathlib.Path:
+    """Writes text, whole or not at all; returns `path`."""
     return write_whole(path, lambda temporary: temporary.write_text(text))

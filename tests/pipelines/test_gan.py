@@ -72,7 +72,7 @@ def run(runs, extractor, *, kill_after=None, **options):
         step.update,
         batches=batches,
         state={**networks, "pool": pool},
-        run=training.open_run("gan", options, {}),
+        run=training.open_folder("gan", options, {}),
         options=options,
         ema=ema,
         callback=kill,

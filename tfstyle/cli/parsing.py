@@ -6,27 +6,59 @@ import math
 import re
 from collections.abc import Callable, Sequence
 
+from absl.flags import argparse_flags
+
 from tfstyle.cli import library, messages
 
 # The model of those who name none.
 MODEL = "starry_night"
 
 
-class Parser(argparse.ArgumentParser):
-    """Keeps the line breaks of its texts, knows no abbreviations, and complains in one line."""
+class Parser(argparse_flags.ArgumentParser):
+    """Keeps the line breaks of its texts, knows no abbreviations, and complains in one line.
+
+    Of absl's flags it has --verbosity alone: the others are those of whatever libraries are
+    imported, and would take names away from recipes.
+    """
 
     def __init__(self, prog=None, **options):
         super().__init__(
-            prog,
+            prog=prog,
             **options,
             formatter_class=argparse.RawDescriptionHelpFormatter,
             # A script must not change its meaning because a later version adds a flag.
             allow_abbrev=False,
+            inherited_absl_flags=None,
+        )
+        for action in self._actions:
+            if "--helpfull" in action.option_strings:
+                action.help = argparse.SUPPRESS
+        self.add_argument(
+            "--verbosity",
+            metavar="N",
+            type=number(int, -3, 1),
+            action=_Verbosity,
+            default=argparse.SUPPRESS,
+            help="what libraries may say: -2 errors, -1 warnings too (the default), 0 what they "
+            "do, 1 everything",
+        )
+        self.add_argument(
+            "--debug",
+            action="store_true",
+            default=argparse.SUPPRESS,
+            help="show where an error comes from",
         )
 
     def error(self, message):
         messages.complain(f"{message} (see {self.prog} --help)", "error: ", self.prog)
         self.exit(2)
+
+
+class _Verbosity(argparse.Action):
+    """--verbosity, which acts at once, for parsing itself may import libraries."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        messages.set_verbosity(values)
 
 
 class Switch(argparse.Action):

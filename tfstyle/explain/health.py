@@ -124,6 +124,7 @@ class Monitor:
         score: Callable | None = None,
         boundary: float = 0.0,
         held_out: np.ndarray | None = None,
+        after: int = 0,
     ) -> None:
         """
         Args:
@@ -139,6 +140,7 @@ class Monitor:
                 discriminator itself where None.
             boundary: the score between real and generated: 0 for logits, 0.5 for LSGAN.
             held_out: as `real`, of pictures that no training step sees.
+            after: steps at the beginning that the report leaves out.
         """
         if every < 2:
             raise ArgumentError(f"every {every}: give at least 2 steps")
@@ -150,6 +152,7 @@ class Monitor:
         self._terms, self._weights = terms, dict(weights or {})
         self._score = score or discriminator
         self._boundary = boundary
+        self._after = after
         self._before: dict[str, list[np.ndarray]] = {}
         self._lines: list[dict] | None = None
         self._writer: Any = None
@@ -180,6 +183,10 @@ class Monitor:
                 if name not in _NO_SCALARS:
                     tf.summary.scalar(f"health/{name}", value)
         self._writer.flush()
+
+    def finish(self) -> None:
+        """Writes the report, to be called at the end of the training."""
+        write_report(self.file.parent, name=self.file.parent.name, after=self._after)
 
     def _networks(self) -> Iterator[tuple[str, keras.Model]]:
         yield "generator", self._generator
@@ -372,6 +379,39 @@ def require() -> None:
 def looks(options: training.Options) -> int:
     """Steps between the looks at a training: fifty in all."""
     return max(2, options.steps // 50)
+
+
+def watch(
+    run: training.Run, step: Any, look: Callable[[], Mapping], *, after: int = 0
+) -> Monitor | None:
+    """The monitor of a recipe's run, where --explain asks for one.
+
+    Args:
+        run: of the recipe.
+        step: of `training.steps`; its networks are watched.
+        look: gives what they are looked at with, only where it is wanted: "batch", a batch of at
+            least 4 as `step.terms` takes it; "inputs" and "real" of `Monitor`, and any of its
+            "score", "boundary" and "held_out".
+        after: steps at the beginning that do not count, such as a warm-up.
+
+    Raises:
+        ArgumentError: where the libraries for the report are not installed.
+    """
+    if not (run.options.explain and run.chief):
+        return None
+    require()
+    seen = dict(look())
+    batch = seen.pop("batch")
+    return Monitor(
+        folder=run.folder,
+        every=looks(run.options),
+        generator=step.generator,
+        discriminator=getattr(step, "discriminator", None),
+        terms=lambda: step.terms(*batch),
+        weights=step.weights,
+        after=after,
+        **seen,
+    )
 
 
 def write_report(folder: Path, *, name: str, after: int = 0) -> Explanation:

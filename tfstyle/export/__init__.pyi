@@ -1,3 +1,6 @@
+from .release import (
+    Release as Release,
+)
 from .saved_model import (
     BOUNDS as BOUNDS,
     MAX_SERVED_PIXELS as MAX_SERVED_PIXELS,

@@ -8,6 +8,7 @@ from .distances import (
     content_distance as content_distance,
     evaluate as evaluate,
     evaluate_all as evaluate_all,
+    evaluate_styles as evaluate_styles,
     evaluate_target as evaluate_target,
     local_contrast as local_contrast,
     lpips as lpips,

@@ -9,6 +9,7 @@ measures need none: they look at one image, and about 1 is what photos have.
 import dataclasses
 import functools
 import math
+import statistics
 from collections.abc import Callable, Iterable, Mapping
 from importlib import resources
 
@@ -174,6 +175,31 @@ def evaluate_all(
         for field in dataclasses.fields(Scores)
     }
     return {"count": len(scores), "size": size, **means}
+
+
+def evaluate_styles(
+    stylize: Callable, photos: Iterable, styles: Mapping, *, extractor: Extractor, size: int = 512
+) -> dict:
+    """`evaluate_all` for each style of a stylizer of several.
+
+    Args:
+        stylize: (photo, style=index) -> stylized photo.
+        styles: {name: style image [H, W, 3] in [0, 1]}, in the order of their indices.
+        photos, extractor, size: see `evaluate_all`.
+
+    Returns:
+        The means over the styles, and "by_style": {name: figures}.
+    """
+    photos = list(photos)
+    by_style = {
+        name: evaluate_all(
+            functools.partial(stylize, style=index), photos, style, extractor=extractor, size=size
+        )
+        for index, (name, style) in enumerate(styles.items())
+    }
+    names = next(iter(by_style.values()))
+    mean = {key: statistics.mean(of_one[key] for of_one in by_style.values()) for key in names}
+    return {**mean, "by_style": by_style}
 
 
 def psnr(image: np.ndarray, reference: np.ndarray) -> float:

@@ -1,11 +1,16 @@
 """Judges of a result that are trained networks: of digits, of styles."""
 
 import math
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 import keras
 import numpy as np
+import tensorflow as tf
 
+from tfstyle import files
 from tfstyle.data.digits import scrambled
 from tfstyle.errors import ArgumentError
 from tfstyle.networks.digits import digit_classifier
@@ -42,6 +47,49 @@ def train_judge(
     classifier.compile(keras.optimizers.Adam(rate), "categorical_crossentropy")
     classifier.fit(pictures, classes, batch_size=128, epochs=epochs, verbose=0)
     return classifier
+
+
+def judge_of(
+    file: Path, pictures: np.ndarray, labels: np.ndarray, *, seed: int, keep: bool, write: bool
+) -> keras.Model | None:
+    """The judge of a run: the one that it was begun with, or a new one.
+
+    Args:
+        file: where it lies.
+        pictures, labels, seed: see `train_judge`.
+        keep: whether to take the one in the file, where there is one.
+        write: whether to train and to write one, where there is none to take; None else.
+    """
+    if keep and file.exists():
+        return keras.models.load_model(file)
+    if not write:
+        return None
+    print("training the judge, for a minute or two", file=sys.stderr)
+    judge = train_judge(pictures, labels, seed=seed)
+    files.write_whole(file, judge.save)
+    return judge
+
+
+def figures_of_judge(
+    probabilities: Callable, pictures: np.ndarray, labels: np.ndarray, unlike: Mapping
+) -> dict[str, float]:
+    """How far a judge can be relied on.
+
+    Args:
+        probabilities: pictures -> [M, classes].
+        pictures, labels: that it was not trained on.
+        unlike: {name: pictures that are none}.
+    """
+    found = probabilities(pictures)
+    return {
+        "accuracy": float(np.mean(found.argmax(axis=1) == labels)),
+        "mean_probability": float(np.mean(found.max(axis=1))),
+        "share_of_real_digits": recognised(found).share,
+        **{
+            f"share_of_{name}": recognised(probabilities(others)).share
+            for name, others in unlike.items()
+        },
+    }
 
 
 class Recognised(NamedTuple):
@@ -135,6 +183,15 @@ def nearest_mean_classifier(
     return model
 
 
+def odds_of_any_style(logits: tf.Tensor) -> tf.Tensor:
+    """Log odds that a picture is of any of N styles and not generated: [B, N + 1] -> [B].
+
+    Args:
+        logits: "generated" the last.
+    """
+    return tf.reduce_logsumexp(logits[:, :-1], axis=1) - logits[:, -1]
+
+
 class Classed(NamedTuple):
     """What classes pictures of known styles were given: `classed`."""
 
@@ -160,3 +217,26 @@ def classed(logits: np.ndarray, styles: np.ndarray, *, count: int) -> Classed:
         float(np.mean(logits[:, :count].argmax(axis=1) == styles)),
         confusion.tolist(),
     )
+
+
+def classed_by(
+    networks: Mapping[str, keras.Model], what: str, pictures: np.ndarray, *, styles: int
+) -> dict[str, dict]:
+    """`classed` by several networks, of as many pictures of each style, the first style's first.
+
+    Args:
+        networks: {name: classifier}, [B, H, W, 3] in [0, 1] -> logits [B, styles or more].
+        what: what the pictures are, for the names of the figures.
+        pictures: [styles * M, H, W, 3] in [0, 1].
+        styles: how many.
+
+    Returns:
+        {"WHAT_by_NAME": figures}.
+    """
+    labels = np.repeat(np.arange(styles), len(pictures) // styles)
+    return {
+        f"{what}_by_{name}": classed(
+            network.predict(pictures, verbose=0), labels, count=styles
+        )._asdict()
+        for name, network in networks.items()
+    }

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfstyle import features, images
+from tfstyle import features, images, losses
 from tfstyle.errors import ArgumentError
 from tfstyle.metrics.artefacts import border_marks, checkerboard
 from tfstyle.metrics.distances import (
@@ -25,29 +25,27 @@ from tfstyle.metrics.sets import KID_SIZE, kid, pooled_features
 
 
 def over_styles(
-    judges: Sequence[Callable], stylizer: Callable, *, content_weight: float, style_weight: float
+    judges: Sequence[Callable], stylizer: Callable, weights: losses.Weights
 ) -> dict[str, float]:
     """Means over the styles of a stylizer of several, after their weighted sum.
 
     Args:
         judges: of each style, in order; a `Validator` of its paintings.
         stylizer: (photo, style=index) -> stylized photo.
-        content_weight, style_weight: of the total.
+        weights: of content and style in the total.
     """
     figures = [
         judge(lambda photo, index=index: stylizer(photo, style=index))
         for index, judge in enumerate(judges)
     ]
     mean = {key: statistics.mean(of_one[key] for of_one in figures) for key in figures[0]}
-    return with_total(mean, content_weight=content_weight, style_weight=style_weight)
+    return with_total(mean, weights)
 
 
-def with_total(
-    figures: dict[str, float], *, content_weight: float, style_weight: float
-) -> dict[str, float]:
+def with_total(figures: dict[str, float], weights: losses.Weights) -> dict[str, float]:
     """Figures of a `Validator`, first of all the weighted sum that a training lets fall."""
-    total = content_weight * figures["content_distance"]
-    total += style_weight * figures["style_distance"]
+    total = weights.content_weight * figures["content_distance"]
+    total += weights.style_weight * figures["style_distance"]
     return {"total": total, **figures}
 
 

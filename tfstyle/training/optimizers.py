@@ -1,5 +1,7 @@
 """Learning rates, Adam, and the moving average of weights."""
 
+import dataclasses
+
 import keras
 import tensorflow as tf
 
@@ -45,15 +47,27 @@ class Ema:
     """
 
     def __init__(self, model: keras.Model, decay: float):
-        if not 0 < decay < 1:
-            raise ArgumentError(f"EMA decay {decay}: must be between 0 and 1, such as 0.999")
+        """
+        Args:
+            model: whose weights are averaged.
+            decay: d above, from 0 to below 1; 0 for no average: `model` is then the model itself.
+
+        Raises:
+            ArgumentError: for another decay.
+        """
+        if not 0 <= decay < 1:
+            raise ArgumentError(f"EMA decay {decay}: must be from 0 to below 1, such as 0.999")
         self.source = model
         self.decay = decay
-        self.model = keras.models.clone_model(model)
-        self.model.set_weights(model.get_weights())
+        self.model = model
+        if decay:
+            self.model = keras.models.clone_model(model)
+            self.model.set_weights(model.get_weights())
 
     def update(self, step):
         """Takes in the source's weights as they are after update number `step`."""
+        if not self.decay:
+            return
         step = tf.cast(step, "float32")
         decay = tf.minimum(self.decay, (1 + step) / (10 + step))
         for average, weight in zip(self.model.weights, self.source.weights, strict=True):
@@ -61,3 +75,46 @@ class Ema:
                 average.assign(decay * average + (1 - decay) * weight)
             else:  # the state of a random generator is no quantity to average
                 average.assign(weight)
+
+
+@dataclasses.dataclass(frozen=True)
+class Optim:
+    """How weights are moved, and which are kept.
+
+    Args:
+        learning_rate: of Adam at its highest; a cosine leads down from there.
+        clip_norm: bound on the norm of the gradient.
+        ema_decay: of the average of the weights that is exported; 0 for the last weights.
+    """
+
+    learning_rate: float = 3e-3
+    clip_norm: float = 5.0
+    ema_decay: float = 0.995
+
+    def adam(
+        self,
+        network: keras.Model,
+        steps: int,
+        *,
+        learning_rate: float | None = None,
+        beta_1: float = 0.9,
+    ) -> keras.optimizers.Optimizer:
+        """Adam for a network, built on its variables; call it in the scope of the strategy.
+
+        Args:
+            network: what is trained.
+            steps: of the whole training, which the cosine is stretched over.
+            learning_rate: another than that of the options, as a discriminator has.
+            beta_1: decay of the first moment.
+        """
+        rate = self.learning_rate if learning_rate is None else learning_rate
+        return adam(
+            cosine_schedule(rate, steps),
+            network.trainable_variables,
+            clip_norm=self.clip_norm,
+            beta_1=beta_1,
+        )
+
+    def average(self, network: keras.Model) -> Ema:
+        """The average of a network's weights, whose `model` is what is judged and exported."""
+        return Ema(network, self.ema_decay)

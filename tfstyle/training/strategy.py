@@ -48,6 +48,8 @@ class Options:
         validate_every: steps between validations, of which the best one's checkpoint is kept; the
             last step is validated too. 0 for none at all.
         runs: folder that holds a folder for each run; of several workers, one that all of them see.
+        explain: note every fiftieth part of the training how healthy it is (runs/NAME/health.jsonl
+            and TensorBoard), and end with a report of faults and remedies, health.html.
         dry_run: print the resolved options and stop.
     """
 
@@ -63,6 +65,7 @@ class Options:
     sample_every: int = 200
     validate_every: int = 500
     runs: str = "runs"
+    explain: bool = False
     dry_run: bool = False
 
     def __post_init__(self):

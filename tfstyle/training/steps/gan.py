@@ -19,7 +19,9 @@ from tfstyle.training.steps.base import (
     accuracies,
     apply,
     content_of,
+    hold_back,
     mean_of_all,
+    networks_of,
     weighted_total,
     weights_of,
 )
@@ -35,7 +37,7 @@ class GanStep:
     al. 2014, https://arxiv.org/abs/1406.2661, algorithm 1).
 
     In the first `warmup_steps` the generator minimises the content loss alone and the discriminator
-    stands still (Chen et al. 2018, "CartoonGAN", section 3.3).
+    stands still (Chen et al. 2018, "CartoonGAN", section 3.3); its optimizer counts from there.
     """
 
     def __init__(
@@ -147,6 +149,11 @@ class GanStep:
         names = ("content", "style", "tv", "adversarial")
         return weights_of(self, names, optional=("identity", "color", "checkerboard"))
 
+    @property
+    def state(self) -> dict:
+        """What a checkpoint holds, by name."""
+        return networks_of(self) | ({"pool": self.pool} if self.pool else {})
+
     def terms(self, photos, paintings, noise=None, *, training=False) -> dict[str, tf.Tensor]:
         """The generator's unweighted losses of a batch; updates nothing. All of it is one part."""
         stylized = self._stylized(photos, noise, training)
@@ -196,6 +203,8 @@ class GanStep:
             loss = self.discriminator_loss(real=real, fake=fake)
             scaled = self.discriminator_optimizer.scale_loss(active * loss)
         apply(self.discriminator_optimizer, tape, scaled, self.discriminator.trainable_variables)
+        if self.warmup_steps:
+            hold_back(self.discriminator_optimizer, active)
         # The boundary between real and fake: a logit of 0, or halfway between LSGAN's 0 and 1.
         boundary = 0.5 if self.generator_loss is losses.lsgan_generator_loss else 0.0
         return {"discriminator": loss, **accuracies(real, fake, boundary)}

@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from tfstyle import losses
-from tfstyle.training.steps.base import accuracies, apply_both
+from tfstyle.training.steps.base import accuracies, apply_both, networks_of
 
 
 class NoiseGanStep:
@@ -68,6 +68,11 @@ class NoiseGanStep:
     def weights(self) -> dict[str, float]:
         """{name of a loss of the generator: its weight}."""
         return {"generator": 1.0}
+
+    @property
+    def state(self) -> dict:
+        """What a checkpoint holds, by name."""
+        return networks_of(self)
 
     def terms(self, pictures, noise, *, training=False) -> dict[str, tf.Tensor]:
         """The generator's loss of a batch, as `update` takes it; updates nothing."""

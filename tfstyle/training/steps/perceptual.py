@@ -88,6 +88,11 @@ class PerceptualStep:
         """{name of a loss: its weight in the total}."""
         return weights_of(self, ("content", "style", "tv"), optional=("checkerboard",))
 
+    @property
+    def state(self) -> dict:
+        """What a checkpoint holds, by name."""
+        return {"generator": self.generator, "optimizer": self.optimizer}
+
     def terms(self, photos, style_weights=None, *, training=False) -> dict[str, tf.Tensor]:
         """The unweighted losses of a batch, as `update` takes it; updates nothing."""
         target = self.content_extractor(photos)
@@ -143,6 +148,11 @@ class TargetStep:
     def weights(self) -> dict[str, float]:
         """{name of a loss: its weight}."""
         return {"pixels": 1.0}
+
+    @property
+    def state(self) -> dict:
+        """What a checkpoint holds, by name."""
+        return {"generator": self.generator, "optimizer": self.optimizer}
 
     def terms(self, photos, targets, *, training=False) -> dict[str, tf.Tensor]:
         """The loss of a batch, as `update` takes it; updates nothing."""
