@@ -48,7 +48,7 @@ clean: ## remove builds and caches; .venv, runs and models stay
 
 # PYTHON=/path/to/python chooses; otherwise the first of these that runs and that TensorFlow 2.21
 # has wheels for. The stamp is the last thing written: an interrupted install starts again.
-$(INSTALLED): setup.py
+$(INSTALLED): setup.py pyproject.toml
 	@for python in $${PYTHON:-python3.11 python3.12 python3.13 python3}; do \
 	  "$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
 	    2>/dev/null && found=$$python && break; \

@@ -7,15 +7,11 @@
 Dumoulin et al. 2017, "A Learned Representation For Artistic Style"
 (https://arxiv.org/abs/1610.07629): the styles share all convolutions, 330 163 weights, and each has
 a scale and an offset of its own for every normalised channel, 1344 numbers. A blend of these is a
-blend of the styles. Each image of a batch is taught one style; no blend is taught.
+blend of the styles. Each image of a batch is taught one style; no blend is taught. Give it more
+steps than pipelines.fast: a style learns from its share of them.
 
-Give it more steps than pipelines.fast: a style learns from its share of them.
-
-Measured: without arguments (1200 steps of one 160 px crop, about 9 minutes of processor time) the
-relative style distance of the five bundled photos, which it was trained on, is 0.42 (swirls), 0.55
-(mosaic) and 0.42 (woodcut), their content distance 1.30, 1.00 and 1.35: colours and lines, but the
-mosaic has no tiles yet. docs/systems/fusion.jpg shows it, and blends below. What longer training
-gives is the model `ten_styles`: docs/models.md has its commands and figures.
+Measured: without arguments, in 9 minutes of processor time, the relative style distance is 0.42 to
+0.55. docs/systems.md has more; `ten_styles` is what longer training gives: docs/models.md.
 """
 
 import numpy as np
@@ -97,9 +93,7 @@ def train(
         batches,
         ema=ema,
         validate=lambda: metrics.over_styles(validators, stylizer, weights),
-        sample=lambda: sheets.sample_grid(
-            lambda batch: ema.model([batch, in_turn[: len(batch)]]), shown
-        ),
+        sample=lambda: sheets.sample_grid(ema.model, shown, in_turn),
         callbacks=[health.watch(run, step, look)],
     )
     if not run.chief:
@@ -121,12 +115,7 @@ def train(
         picture=sheets.grid(rows),
     )
     if len(names) > 1:
-        # From each of the first styles to the next.
-        blends = [
-            [stylizer(pictured[0], style={one: 4 - i, one + 1: i}) for i in range(5)]
-            for one in range(min(4, len(names) - 1))
-        ]
-        images.write(run.folder / "blend.jpg", sheets.grid(blends))
+        images.write(run.folder / "blend.jpg", sheets.blends(stylizer, pictured[0], len(names)))
         print(f"Blends      {run.folder / 'blend.jpg'}")
 
 

@@ -90,7 +90,8 @@ def members(face: str) -> dict[str, str]:
     if not stub.exists():
         return {}
     nodes = [n for n in ast.parse(stub.read_text()).body if isinstance(n, ast.ImportFrom)]
-    return {alias.name: f"{face}.{node.module}" for node in nodes for alias in node.names}
+    # A face may hand out a whole room: `from . import images`.
+    return {a.name: f"{face}.{node.module or a.name}" for node in nodes for a in node.names}
 
 
 def project_files(path: Path) -> set[str]:
@@ -111,8 +112,15 @@ def module(name: str) -> str:
     return top if top == "pipelines" else rest[0] if rest else ""
 
 
-def test_the_package_itself_imports_nothing():
-    assert imports(ROOT / "tfstyle" / "__init__.py") == set()
+def test_the_package_itself_imports_its_face_alone():
+    assert imports(ROOT / "tfstyle" / "__init__.py") == {"lazy_loader"}
+
+
+def test_contributing_lists_the_rooms_in_the_same_order():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| \d* ?\| `(\w+)` \|", text, re.MULTILINE) == ORDER
+    rows = re.findall(r"^\| (\d+) \| `(\w+)` \|", text, re.MULTILINE)
+    assert rows == [(str(number), row[0]) for number, row in enumerate(ROWS, 1)]
 
 
 @pytest.mark.parametrize("path", SOURCES)

@@ -6,6 +6,7 @@ from .distances import (
     LAYERS as LAYERS,
     Scores as Scores,
     content_distance as content_distance,
+    contrast_table as contrast_table,
     evaluate as evaluate,
     evaluate_all as evaluate_all,
     evaluate_styles as evaluate_styles,

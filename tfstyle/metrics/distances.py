@@ -300,6 +300,18 @@ def evaluate_target(
     }
 
 
+def contrast_table(figures: Mapping) -> str:
+    """The local contrast in the figures of `evaluate_target`, as lines of a table."""
+    local, histogram = figures["local_contrast"], figures["local_contrast_histogram"]
+    lines = ["Local contrast           " + "".join(f"{key:<8}" for key in local)]
+    lines.append("mean                     " + "".join(f"{mean:<8.4f}" for mean in local.values()))
+    edges, shares = histogram["edges"], zip(*(histogram[key] for key in local), strict=True)
+    for low, high, row in zip(edges, edges[1:], shares, strict=False):
+        label = f"{low:.2f} to {high:.2f}"
+        lines.append(f"{label:<25}" + "".join(f"{share:<8.1%}" for share in row))
+    return "\n".join(lines)
+
+
 def lpips(image_a: np.ndarray, image_b: np.ndarray, *, extractor: Extractor) -> float:
     """Learned perceptual distance of two images of one size (LPIPS 0.1, AlexNet, linear heads).
 

@@ -240,3 +240,21 @@ def classed_by(
         )._asdict()
         for name, network in networks.items()
     }
+
+
+def told(found: Mapping[str, Mapping], *, chance: float) -> str:
+    """What `classed_by` found of "paintings" and "stylized" photos, by "discriminator" and "judge".
+
+    Args:
+        found: {"paintings_by_discriminator": figures, ...}.
+        chance: to be right, of one who knows nothing.
+    """
+    right = {name: figures["accuracy"] for name, figures in found.items()}
+    among = found["stylized_by_discriminator"]["accuracy_among_styles"]
+    return (
+        f"Paintings kept out: {right['paintings_by_discriminator']:.1%} classed right by the "
+        f"discriminator, {right['paintings_by_judge']:.1%} by the judge (chance: {chance:.1%})\n"
+        f"Stylized photos: {right['stylized_by_discriminator']:.1%} classed as wanted by the "
+        f"discriminator ({among:.1%} where it must name a style), "
+        f"{right['stylized_by_judge']:.1%} by the judge"
+    )

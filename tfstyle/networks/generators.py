@@ -1,5 +1,6 @@
 """Generators: image [B, H, W, 3] in [0, 1] -> image of the same size in [0, 1], float32."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -191,6 +192,32 @@ def unet_generator(
     x = keras.layers.Rescaling(0.5, 0.5, dtype="float32")(x)
     x = layers.CropLike(dtype="float32")([x, images])
     return keras.Model([images, noise] if noise_dim else images, x, name=name)
+
+
+@dataclasses.dataclass(frozen=True)
+class Unet:
+    """The generator; see `unet_generator`.
+
+    Args:
+        width: channels of the generator at full size.
+        residual_blocks: of the generator, at an eighth of the size.
+        norm: normalisation in the generator.
+        dropout: share of values dropped in the generator's bottleneck and decoder.
+        padding: of the generator's convolutions.
+        noise_dim: numbers of noise that the generator takes beside the photo; 0 for none. The
+            exported model has them at 0.
+    """
+
+    width: int = 24
+    residual_blocks: int = 6
+    norm: Literal["instance", "batch"] = "instance"
+    dropout: float = 0.0
+    padding: Literal["reflect", "zero"] = "reflect"
+    noise_dim: int = 8
+
+    def build(self) -> keras.Model:
+        """A new network."""
+        return unet_generator(**dataclasses.asdict(self))
 
 
 def at_zero_noise(generator: keras.Model) -> keras.Model:

@@ -271,6 +271,10 @@ class Stylizer:
         )
 
 
+# What `tfstyle.load` is: the same, without the class's name.
+load = Stylizer.load
+
+
 def style_weights(
     style: str | int | Mapping[str | int, float] | None, names: Sequence[str]
 ) -> list[float] | None:

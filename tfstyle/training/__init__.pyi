@@ -15,6 +15,7 @@ from .optimizers import (
     Optim as Optim,
     adam as adam,
     cosine_schedule as cosine_schedule,
+    halving_schedule as halving_schedule,
 )
 from .runs import (
     Run as Run,

@@ -18,6 +18,13 @@ def cosine_schedule(
     )
 
 
+def halving_schedule(
+    learning_rate: float, every: int
+) -> keras.optimizers.schedules.LearningRateSchedule:
+    """Half the rate after each `every` steps."""
+    return keras.optimizers.schedules.ExponentialDecay(learning_rate, every, 0.5, staircase=True)
+
+
 def adam(
     learning_rate, variables, *, clip_norm: float | None = None, beta_1: float = 0.9
 ) -> keras.optimizers.Optimizer:
@@ -114,6 +121,33 @@ class Optim:
             clip_norm=self.clip_norm,
             beta_1=beta_1,
         )
+
+    def adams(
+        self,
+        generator: keras.Model,
+        discriminator: keras.Model,
+        steps: int,
+        *,
+        discriminator_rate: float,
+        beta_1: float,
+        waits: int = 0,
+    ) -> dict[str, keras.optimizers.Optimizer]:
+        """Adams for two networks that face each other, by the names that train steps give them.
+
+        Args:
+            generator, discriminator, steps: see `adam`.
+            discriminator_rate: its learning rate at its highest.
+            beta_1: of the generator's; the discriminator's is 0.5 (Radford et al. 2015, section 3,
+                https://arxiv.org/abs/1511.06434).
+            waits: steps at the beginning in which the discriminator takes none.
+        """
+        of_discriminator = self.adam(
+            discriminator, max(1, steps - waits), learning_rate=discriminator_rate, beta_1=0.5
+        )
+        return {
+            "generator_optimizer": self.adam(generator, steps, beta_1=beta_1),
+            "discriminator_optimizer": of_discriminator,
+        }
 
     def average(self, network: keras.Model) -> Ema:
         """The average of a network's weights, whose `model` is what is judged and exported."""
