@@ -102,7 +102,7 @@ def move_all(moves: Sequence[tuple[pathlib.Path, pathlib.Path]]) -> None:
             older.unlink()
 
 
-def _link(path: pathlib.Path, other: pathlib.Path):
+def _link(path: pathlib.Path, other: pathlib.Path) -> None:
     """A second name for a file; a copy where the file system has no such."""
     try:
         os.link(path, other)

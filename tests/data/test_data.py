@@ -478,6 +478,17 @@ def test_crops_are_the_first_batch(noise):
     np.testing.assert_array_equal(crops, next(iter(dataset)))
 
 
+def test_crops_of_images_of_which_none_is_left_say_so(tmp_path):
+    folder, original = tmp_path / "photos", tmp_path / "original.png"
+    folder.mkdir()
+    images.write(original, np.full((8, 8, 3), 0.5))
+    for number in range(10):  # copies of one that is left out, and one that is broken
+        (folder / f"{number}.png").write_bytes(original.read_bytes())
+    (folder / "broken.png").write_bytes(original.read_bytes()[:40])
+    with pytest.raises(data.DataError, match="photos: none of its images is left"):
+        data.crops(folder, 1, crop_size=8, exclude=[original])
+
+
 def test_op_determinism_leaves_the_crops_to_several_threads(noise, monkeypatch):
     tf.config.experimental.enable_op_determinism()
     lock, running, most = threading.Lock(), 0, 0

@@ -1,10 +1,15 @@
 """`tfstyle client`: photos in the style of a model on a server."""
 
+import argparse
+from pathlib import Path
+from typing import Any
+
 from tfstyle.cli import jobs, library, notes, parsing
 from tfstyle.errors import ArgumentError
 
 
-def add(commands):
+def add(commands: argparse._SubParsersAction) -> None:
+    """Adds `tfstyle client` to the commands."""
     timeout = library.constant("serving/client", "TIMEOUT")
     parser = commands.add_parser(
         "client",
@@ -55,7 +60,8 @@ Examples:
     parser.set_defaults(function=run)
 
 
-def run(args) -> int:
+def run(args: argparse.Namespace) -> int:
+    """Runs `tfstyle client`; returns the exit code."""
     planned, errors = jobs.plan(args.inputs, args.output, jobs.label(args.model))
     if any(target is None for _, target in planned):
         raise ArgumentError("-o -: give a file or a folder")
@@ -71,7 +77,7 @@ def run(args) -> int:
         server.name_styles(names.get(args.model, ()))
         server.style_weights(args.style)  # a wrong one is told once, not of every image
 
-        def paint(photo, target):
+        def paint(photo: Any, target: Path) -> Any:
             picture = server(
                 photo,
                 strength=args.strength,

@@ -76,7 +76,7 @@ def write(folder: str | os.PathLike, encoded: Iterable[tuple], *, shards: int) -
 
 def _write_shards(paths: list[Path], encoded: Iterable[tuple]) -> dict:
     """Entries of the index."""
-    offsets = [[] for _ in paths]
+    offsets: list[list[int]] = [[] for _ in paths]
     ends = [0 for _ in paths]
     writers = []
     count = 0
@@ -102,7 +102,7 @@ def _write_shards(paths: list[Path], encoded: Iterable[tuple]) -> dict:
 
 
 def _example(name: str, image: bytes, source: str = "") -> bytes:
-    def feature(value):
+    def feature(value: bytes) -> tf.train.Feature:
         return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
 
     features = {"image": feature(image), "name": feature(os.fsencode(name))}
@@ -118,7 +118,7 @@ class Records:
         folder: where they are.
     """
 
-    def __init__(self, folder: str | os.PathLike):
+    def __init__(self, folder: str | os.PathLike) -> None:
         """
         Raises:
             RecordsError: where the index or a shard is missing or torn.

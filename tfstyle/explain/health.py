@@ -6,9 +6,9 @@ lines, holds them to rules, and names a remedy where one is broken.
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import keras
 import numpy as np
@@ -33,7 +33,7 @@ class Rule(NamedTuple):
 
     name: str
     quantity: str
-    passes: str
+    passes: Literal["below", "above"]
     threshold: float
     remedy: str
     evidence: str
@@ -116,7 +116,7 @@ class Monitor:
         folder: Path,
         every: int,
         generator: keras.Model,
-        inputs,
+        inputs: np.ndarray | tf.Tensor | list,
         real: np.ndarray,
         terms: Callable[[], Mapping[str, tf.Tensor]] | None = None,
         weights: Mapping[str, float] | None = None,
@@ -125,7 +125,7 @@ class Monitor:
         boundary: float = 0.0,
         held_out: np.ndarray | None = None,
         after: int = 0,
-    ):
+    ) -> None:
         """
         Args:
             folder: of the run.
@@ -155,9 +155,9 @@ class Monitor:
         self._after = after
         self._before: dict[str, list[np.ndarray]] = {}
         self._lines: list[dict] | None = None
-        self._writer = None
+        self._writer: Any = None
 
-    def __call__(self, progress: training.Progress):
+    def __call__(self, progress: training.Progress) -> None:
         """To be called after each step."""
         step = progress.step
         if (step + 1) % self._every == 0:
@@ -188,7 +188,7 @@ class Monitor:
         """Writes the report, to be called at the end of the training."""
         write_report(self.file.parent, name=self.file.parent.name, after=self._after)
 
-    def _networks(self):
+    def _networks(self) -> Iterator[tuple[str, keras.Model]]:
         yield "generator", self._generator
         if self._discriminator is not None:
             yield "discriminator", self._discriminator
@@ -216,12 +216,13 @@ class Monitor:
                 both = np.concatenate([scores["real"], scores["held_out"]])
                 found["ranks"] = stats.rankdata(both.reshape(len(both), -1).mean(axis=1)).tolist()
         if self._discriminator is not None:
+            assert self._score is not None  # the discriminator, if nothing else
             variables = [v.value for v in self._discriminator.trainable_variables]
             with tf.GradientTape() as tape:
                 gap = tf.reduce_mean(self._score(real)) - tf.reduce_mean(self._score(outputs))
             found["discriminator/gradient"] = _norm(tape.gradient(gap, variables))
         if self._terms is not None:
-            found |= self._of_losses()
+            found |= self._of_losses(self._terms)
         for name, model in self._networks():
             if name in self._before:
                 now = _weights(model)
@@ -229,8 +230,8 @@ class Monitor:
                 found[f"{name}/update_ratio"] = _norm(moved) / max(_norm(now), _SMALLEST)
         return found
 
-    def _of_losses(self):
-        gradients = gradients_of(self._terms, self._generator)[1]
+    def _of_losses(self, terms: Callable[[], Mapping[str, tf.Tensor]]) -> dict[str, float]:
+        gradients = gradients_of(terms, self._generator)[1]
         weighted = {name: self._weights.get(name, 1.0) * g for name, g in gradients.items()}
         found = {"generator/gradient": float(np.linalg.norm(sum(weighted.values())))}
         names = [name for name in weighted if self._weights.get(name, 1.0)]
@@ -274,16 +275,16 @@ def _memorised(looks: Sequence[Sequence[float]], seen: int) -> float:
     return above - 0.5 - 1.5 * math.sqrt((n + m + 1) / (12 * n * m))
 
 
-def _weights(model):
+def _weights(model: keras.Model) -> list[np.ndarray]:
     return [np.asarray(variable.value, "float64") for variable in model.trainable_variables]
 
 
-def _norm(arrays):
+def _norm(arrays: Sequence) -> float:
     squares = [float(np.sum(np.asarray(a, "float64") ** 2)) for a in arrays if a is not None]
     return math.sqrt(sum(squares))
 
 
-def _cosine(a, b):
+def _cosine(a: np.ndarray, b: np.ndarray) -> float:
     return float(a @ b / max(np.linalg.norm(a) * np.linalg.norm(b), _SMALLEST))
 
 
@@ -381,7 +382,7 @@ def looks(options: training.Options) -> int:
 
 
 def watch(
-    run: training.Run, step, look: Callable[[], Mapping], *, after: int = 0
+    run: training.Run, step: Any, look: Callable[[], Mapping], *, after: int = 0
 ) -> Monitor | None:
     """The monitor of a recipe's run, where --explain asks for one.
 
@@ -434,7 +435,9 @@ def write_report(folder: Path, *, name: str, after: int = 0) -> Explanation:
     return found
 
 
-def _derived(line, timeline):
+def _derived(
+    line: Mapping[str, float], timeline: Sequence[Mapping[str, float]]
+) -> dict[str, float]:
     """A line with what rules need beside what was noted."""
     line = dict(line)
     moved = [each.get("discriminator/update_ratio", math.nan) for each in timeline]
@@ -448,5 +451,5 @@ def _derived(line, timeline):
     return line
 
 
-def _median(lines, name):
+def _median(lines: Sequence[Mapping[str, float]], name: str) -> float:
     return float(np.median([line[name] for line in lines if name in line]))

@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -92,7 +93,7 @@ def explain(
         [generator.get_layer(name).input[which] for name, which in places],
     )
 
-    def of(photo):
+    def of(photo: np.ndarray) -> Any:
         return [photo[None], *inputs] if inputs else photo[None]
 
     means = [np.zeros(gate.gate.shape[0]) for gate in gates]
@@ -104,7 +105,7 @@ def explain(
     for gate, mean in zip(gates, means, strict=True):
         gate.replacement.assign(mean)
 
-    def mean_score(taking_part, some):
+    def mean_score(taking_part: Sequence[bool], some: Sequence[np.ndarray]) -> float:
         for gate, part in zip(gates, taking_part, strict=True):
             gate.gate.assign(np.full(gate.gate.shape, float(part)))
         outputs = ((np.asarray(gated(of(photo)))[0], photo) for photo in some)
@@ -180,7 +181,7 @@ def explain_noise(
     rng = np.random.default_rng(seed)
     noise = rng.normal(size=(draws, generator.inputs[1].shape[-1])).astype("float32")
 
-    def outputs(some):
+    def outputs(some: np.ndarray) -> np.ndarray:
         return np.stack(
             [[np.asarray(generator([photo[None], z[None]]))[0] for z in some] for photo in photos]
         ).astype("float64")
@@ -223,5 +224,5 @@ def explain_noise(
     )
 
 
-def _list(value):
+def _list(value: Any) -> Sequence:
     return value if isinstance(value, list | tuple) else [value]

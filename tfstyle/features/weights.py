@@ -3,6 +3,7 @@
 import difflib
 import hashlib
 import os
+from collections.abc import Callable, Iterable, Sequence
 from importlib import resources
 from pathlib import Path
 
@@ -36,7 +37,7 @@ class WeightsError(TfstyleError, ValueError):
     """Weights that cannot be fetched or read; the message names them and the mend."""
 
 
-def read_bundled(name, layers):
+def read_bundled(name: str, layers: Iterable[str]) -> dict[str, list[np.ndarray]]:
     """{layer: [kernel, bias]} of a file of the package; see `_vgg16` for a light one's."""
     with resources.files("tfstyle").joinpath("assets", name).open("rb") as file:
         stored = np.load(file)
@@ -50,12 +51,13 @@ def read_bundled(name, layers):
         }
 
 
-def headless(build):
+def headless(build: Callable[..., keras.Model]) -> keras.Model:
     """The network without its classifier, random weights, float32 whatever the global policy is."""
     return in_float32(lambda: build(include_top=False, weights=None, input_shape=(None, None, 3)))
 
 
-def in_float32(build):
+def in_float32(build: Callable[[], keras.Model]) -> keras.Model:
+    """What `build` makes, in float32 whatever the global dtype policy is."""
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float32")
     try:
@@ -64,23 +66,33 @@ def in_float32(build):
         keras.config.set_dtype_policy(policy)
 
 
-def names_of(model):
+def names_of(model: keras.Model) -> tuple[str, ...]:
+    """The layers of a model that features can be taken of, from the image on."""
     # Paddings are no features, and DenseNet's have names that change from one build to the next.
     others = (keras.layers.InputLayer, keras.layers.ZeroPadding2D)
     return tuple(layer.name for layer in model.layers if not isinstance(layer, others))
 
 
-def as_float32(layer, features):
+def as_float32(layer: str, features: keras.KerasTensor) -> keras.KerasTensor:
+    """The output [B, h, w, C] of a layer, in float32 under every dtype policy."""
     return keras.layers.Activation("linear", dtype="float32", name=f"{layer}_features")(features)
 
 
-def pooling_layer(pooling):
+def pooling_layer(pooling: str) -> type[keras.layers.Layer]:
+    """The layer of a pooling by its name in `POOLING`; a ValueError for another name."""
     if pooling not in POOLING:
         raise ArgumentError(f"pooling {pooling}: unknown. Choose from {', '.join(POOLING)}.")
     return POOLING[pooling]
 
 
-def check_layers(name, layers, known):
+def check_layers(name: str, layers: Sequence[str], known: Sequence[str]) -> None:
+    """Raises a ValueError unless a network has the layers asked for, and one at least is asked for.
+
+    Args:
+        name: of the network in `BACKBONES`.
+        layers: asked for.
+        known: those the network has.
+    """
     unknown = [layer for layer in layers if layer not in known]
     if layers and not unknown:
         return
@@ -105,8 +117,14 @@ def check_layers(name, layers, known):
     )
 
 
-def load_weights(build, model, path):
-    """`model` with the weights of a file, or where those have a top, its like with one."""
+def load_weights(
+    build: Callable[..., keras.Model], model: keras.Model, path: str | os.PathLike
+) -> keras.Model:
+    """`model` with the weights of a file, or where those have a top, its like with one.
+
+    Raises:
+        WeightsError: for a file that cannot be read or holds another network.
+    """
     path = Path(path)
     if not path.is_file():
         raise WeightsError(f"weights {path}: no such file.")
@@ -132,30 +150,40 @@ def load_weights(build, model, path):
     ) from reason
 
 
-def fetched(application):
-    """The file with a network's ImageNet weights: from Keras' cache, or fetched into it."""
+def fetched(name: str, *, file: str, url: str, md5: str) -> Path:
+    """The file with a network's ImageNet weights: from Keras' cache, or fetched into it.
+
+    Args:
+        name: of the network.
+        file: its name in the cache.
+        url: where it is fetched from.
+        md5: of its content, in hexadecimal.
+
+    Raises:
+        WeightsError: when it is not there and cannot be fetched; names the ways to do without.
+    """
     # Keras' own rule, which it does not publish.
     home = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
-    target = home / "models" / application.file
+    target = home / "models" / file
     damaged = False
     try:
         if target.is_file():
-            with target.open("rb") as file:
-                damaged = hashlib.file_digest(file, "md5").hexdigest() != application.md5
+            with target.open("rb") as stored:
+                damaged = hashlib.file_digest(stored, "md5").hexdigest() != md5
             if not damaged:
                 return target
         # Keras would write in place, leave what is incomplete when it is killed, and wait for ever.
-        return files.write_whole(target, lambda temporary: _download(application, temporary))
+        return files.write_whole(target, lambda temporary: _download(name, url, md5, temporary))
     # Whatever requests raises is an OSError; a proxy that is no address may be a ValueError.
     except (OSError, ValueError) as error:
         raise WeightsError(
-            f"{application.name}: {target} is {'damaged' if damaged else 'missing'} and "
-            f"{application.url} cannot be fetched ({_reason(error)}). Take vgg16, which is "
+            f"{name}: {target} is {'damaged' if damaged else 'missing'} and "
+            f"{url} cannot be fetched ({_reason(error)}). Take vgg16, which is "
             "bundled; or bring the file there another way, or name it by --weights PATH."
         ) from error
 
 
-def _download(application, path: Path):
+def _download(name: str, url: str, md5: str, path: Path) -> None:
     """Streams a network's weights into a file, through the proxy that the environment names.
 
     Raises:
@@ -165,13 +193,13 @@ def _download(application, path: Path):
     digest = hashlib.md5(usedforsecurity=False)
     timeouts = (_CONNECT_SECONDS, _STALL_SECONDS)
     with (
-        requests.get(application.url, stream=True, timeout=timeouts) as reply,
+        requests.get(url, stream=True, timeout=timeouts) as reply,
         path.open("wb") as file,
     ):
         reply.raise_for_status()
         # None: a bar where somebody sees it, on a terminal.
         with tqdm.tqdm(
-            desc=application.name,
+            desc=name,
             total=int(reply.headers.get("Content-Length", 0)) or None,
             unit="B",
             unit_scale=True,
@@ -180,8 +208,8 @@ def _download(application, path: Path):
             for chunk in reply.iter_content(_CHUNK):
                 digest.update(chunk)
                 bar.update(file.write(chunk))
-    if digest.hexdigest() != application.md5:
-        raise OSError(f"what came has the MD5 {digest.hexdigest()}, not {application.md5}")
+    if digest.hexdigest() != md5:
+        raise OSError(f"what came has the MD5 {digest.hexdigest()}, not {md5}")
 
 
 def _reason(error: BaseException) -> str:

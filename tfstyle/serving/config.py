@@ -81,7 +81,7 @@ def has_versions(folder: Path) -> bool:
     )
 
 
-def models_config(models: Mapping[str, str]) -> str:
+def models_config(models: Mapping[str, str | os.PathLike]) -> str:
     """The text of models.config: {name: folder as the server sees it}.
 
     Raises:
@@ -140,7 +140,10 @@ max_enqueued_batches {{ value: 64 }}
 
 
 def write(
-    directory: str | os.PathLike, models: Mapping[str, str], *, batching: str | None = None
+    directory: str | os.PathLike,
+    models: Mapping[str, str | os.PathLike],
+    *,
+    batching: str | None = None,
 ) -> Files:
     """Writes the files, each whole or not at all.
 
@@ -151,17 +154,16 @@ def write(
     """
     directory = Path(directory).resolve()
     directory.mkdir(parents=True, exist_ok=True)
+    batched = directory / "batching.config"
     written = Files(
-        directory / "models.config",
-        directory / "monitoring.config",
-        directory / "batching.config" if batching else None,
+        directory / "models.config", directory / "monitoring.config", batched if batching else None
     )
     files.write_text(written.models, models_config(models))
     files.write_text(written.monitoring, monitoring_config())
     if batching:
-        files.write_text(written.batching, batching)
+        files.write_text(batched, batching)
     else:
-        (directory / "batching.config").unlink(missing_ok=True)
+        batched.unlink(missing_ok=True)
     return written
 
 

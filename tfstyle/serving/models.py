@@ -11,6 +11,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import grpc
 import numpy as np
@@ -36,7 +37,7 @@ class Version:
         signatures: {name: protocol.Signature} of those that can be called.
     """
 
-    def __init__(self, folder: Path, *, threads: int = 0):
+    def __init__(self, folder: Path, *, threads: int = 0) -> None:
         """
         Args:
             folder: of the version; its name is the number.
@@ -79,17 +80,18 @@ class Version:
         except tf.errors.OpError as error:
             raise ServingError(_code_name(error), _first_words(error.message)) from error
 
-    def acquire(self):
+    def acquire(self) -> None:
         """Until it is released as often, `end` waits."""
         with self._lock:
             self._users += 1
 
-    def release(self):
+    def release(self) -> None:
+        """Ends one use that `acquire` began."""
         with self._lock:
             self._users -= 1
             self._lock.notify_all()
 
-    def end(self):
+    def end(self) -> None:
         """Waits for those that use it, and frees its memory."""
         with self._lock:
             self._lock.wait_for(lambda: not self._users)
@@ -108,7 +110,7 @@ class Version:
             self._callables[key] = found
         return found
 
-    def _warm_up(self, path: Path):
+    def _warm_up(self, path: Path) -> None:
         if not path.is_file():
             return
         for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
@@ -119,8 +121,8 @@ class Version:
             self.run(name, {**signature.defaults, **inputs}, tuple(signature.outputs))
 
 
-def _signature(definition) -> protocol.Signature:
-    def tensors(infos):
+def _signature(definition: Any) -> protocol.Signature:
+    def tensors(infos: Mapping[str, Any]) -> dict[str, protocol.Tensor]:
         return {
             name: protocol.Tensor(
                 info.name,
@@ -161,7 +163,7 @@ class Model:
         folder: of its versions.
     """
 
-    def __init__(self, name: str, folder: Path, *, threads: int = 0):
+    def __init__(self, name: str, folder: Path, *, threads: int = 0) -> None:
         self.name = name
         self.folder = Path(folder)
         self._threads = threads
@@ -234,9 +236,10 @@ class Model:
 
     @property
     def available(self) -> bool:
+        """Whether a version is served."""
         return self._current is not None
 
-    def close(self):
+    def close(self) -> None:
         """Frees the version that is served, after its last request."""
         with self._lock:
             current, self._current = self._current, None
@@ -244,7 +247,7 @@ class Model:
             self._states[current.number] = State("UNLOADING")
             self._unload(current)
 
-    def _unload(self, version: Version):
+    def _unload(self, version: Version) -> None:
         version.end()
         self._states[version.number] = State("END")
         _log.info("%s version %d has ended", self.name, version.number)

@@ -11,6 +11,8 @@ import os
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from types import ModuleType, TracebackType
+from typing import Any
 
 import numpy as np
 
@@ -39,7 +41,7 @@ class Writer:
     an exception there is none, and an earlier file of that name is still there.
     """
 
-    def __init__(self, path: str | os.PathLike, *, fps: float = 24):
+    def __init__(self, path: str | os.PathLike, *, fps: float = 24) -> None:
         """Nothing is written before the first frame.
 
         Args:
@@ -64,7 +66,10 @@ class Writer:
         self._rate = Fraction(fps).limit_denominator(1001)
         self._whole = files.whole(self._path)
         self._temporary = self._whole.__enter__()
-        self._container = self._stream = self._size = None
+        # PyAV's, from the first frame on, which sets the size too.
+        self._container: Any = None
+        self._stream: Any = None
+        self._size = (0, 0)
         self._count = 0
 
     def __enter__(self) -> Writer:
@@ -119,7 +124,7 @@ class Writer:
         context.color_trc, context.color_range = _SRGB_TRANSFER, _LIMITED_RANGE
         self._size = size
 
-    def _frame(self, image: np.ndarray):
+    def _frame(self, image: np.ndarray) -> Any:
         height, width, _ = image.shape
         even = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
         return (
@@ -128,10 +133,15 @@ class Writer:
             .reformat(format="yuv420p", dst_colorspace=_BT709, dst_color_range=_LIMITED_RANGE)
         )
 
-    def __exit__(self, kind, error, traceback) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         before = kind, error, traceback
 
-        def end(*here) -> None:
+        def end(*here: Any) -> None:
             """Moves the file where nothing went wrong, before or here; takes it away else."""
             with contextlib.suppress(Exception):  # a broken file that goes away now
                 if self._container is not None:
@@ -157,7 +167,7 @@ class Writer:
             raise ArgumentError(f"{self._path}: cannot be written ({error.strerror}).") from error
 
 
-def _av():
+def _av() -> ModuleType:
     try:
         import av
     except ImportError:
