@@ -2,8 +2,11 @@
 
 `Monitor` looks at the networks every so many steps and writes a line each time; `explain` reads the
 lines, holds them to rules, and names a remedy where one is broken.
+
+Every recipe imports this module: what the extra "explain" installs is imported in functions.
 """
 
+import importlib
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,7 +16,6 @@ from typing import Any, Literal, NamedTuple
 import keras
 import numpy as np
 import tensorflow as tf
-from scipy import stats
 
 from tfstyle import files, training
 from tfstyle.errors import ArgumentError
@@ -195,6 +197,8 @@ class Monitor:
 
     def measure(self) -> dict:
         """The quantities as they are now, but for `memorised`, which takes several looks."""
+        from scipy import stats
+
         found = {}
         outputs = np.asarray(self._generator(self._inputs, training=False), "float32")
         real = np.asarray(self._real, "float32")
@@ -269,6 +273,8 @@ def _memorised(looks: Sequence[Sequence[float]], seen: int) -> float:
         looks: ranks of the pictures' scores, first those of the training.
         seen: how many these are.
     """
+    from scipy import stats
+
     ranks = np.mean(looks, axis=0)
     n, m = seen, len(ranks) - seen
     above = float(stats.mannwhitneyu(ranks[:n], ranks[n:]).statistic) / (n * m)
@@ -368,12 +374,13 @@ _UNITS = {
 
 def require() -> None:
     """Raises ValueError, before a training begins, where its report could not be written."""
-    try:
-        from tfstyle.explain import report  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise ArgumentError(
-            f"--explain needs {error.name}: pip install 'tfstyle[explain]'"
-        ) from error
+    for name in ("scipy", "matplotlib", "jinja2"):
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            raise ArgumentError(
+                f"--explain needs {error.name}: pip install 'tfstyle[explain]'"
+            ) from error
 
 
 def looks(options: training.Options) -> int:
