@@ -12,7 +12,6 @@ from PIL import Image
 
 from tfstyle import data, export, images
 from tfstyle.data import batches, records, tfds_builder
-from tfstyle.images import files
 
 CROP = 16
 
@@ -196,7 +195,7 @@ def test_large_pictures_are_kept_small_in_memory(tmp_path):
         return reads[-1]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(files, "to_graph_bytes", watched)
+        patch.setattr(images, "to_graph_bytes", watched)
         crops = taken(make(tmp_path)[0], 3)
     assert min(images.decode_bytes(reads[0]).shape[:2]) == 26  # 16 * 1.6, rounded up
     assert set(values(np.concatenate(crops))) == {90}
