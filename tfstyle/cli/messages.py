@@ -26,6 +26,13 @@ def set_verbosity(level: int) -> None:
     logging.set_verbosity(level)
 
 
+def tell_progress() -> None:
+    """tfstyle itself says what it does, as a server has to; other libraries as --verbosity says."""
+    level = standard.DEBUG if logging.get_verbosity() > logging.INFO else standard.INFO
+    logging.get_absl_logger().setLevel(level)
+    standard.getLogger("tensorflow").setLevel(standard.ERROR)
+
+
 def exit_code(prog: str, function: Callable[[], int], *, debug: bool = False) -> int:
     """What `function` returns, or what comes of an error.
 

@@ -182,11 +182,7 @@ def _serve_dev(args: argparse.Namespace, models: dict[str, Path]) -> int:
         raise ArgumentError(
             f"the development server needs {error.name}: pip install 'tfstyle[serving]'"
         ) from error
-    import logging
-
-    logging.basicConfig(format="tfstyle: %(message)s", level=logging.WARNING)
-    logging.getLogger("tfstyle").setLevel(logging.INFO)
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    messages.tell_progress()
     development = server.DevServer(
         models,
         host=args.host,

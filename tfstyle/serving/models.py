@@ -7,7 +7,6 @@ one ends when its last request has been answered.
 
 import contextlib
 import dataclasses
-import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,12 +15,11 @@ from typing import Any
 import grpc
 import numpy as np
 import tensorflow as tf
+from absl import logging
 from tensorflow_serving.apis import prediction_log_pb2
 
 from tfstyle.serving import protocol
 from tfstyle.serving.protocol import ServingError
-
-_log = logging.getLogger(__name__)
 
 # TensorFlow numbers what went wrong as gRPC does: {number: name}.
 _CODES = {status.value[0]: status.name for status in grpc.StatusCode if status.value[0]}
@@ -193,12 +191,12 @@ class Model:
             self._failed[newest] = fingerprint
             message = _first_words(str(error)) or type(error).__name__
             self._states[newest] = State("END", "UNKNOWN", message)
-            _log.warning("%s version %d cannot be loaded: %s", self.name, newest, message)
+            logging.warning("%s version %d cannot be loaded: %s", self.name, newest, message)
             return False
         with self._lock:
             self._current = version
         self._states[newest] = State("AVAILABLE")
-        _log.info("%s version %d is served", self.name, newest)
+        logging.info("%s version %d is served", self.name, newest)
         if current:
             self._states[current.number] = State("UNLOADING")
             threading.Thread(target=self._unload, args=[current], daemon=True).start()
@@ -250,13 +248,13 @@ class Model:
     def _unload(self, version: Version) -> None:
         version.end()
         self._states[version.number] = State("END")
-        _log.info("%s version %d has ended", self.name, version.number)
+        logging.info("%s version %d has ended", self.name, version.number)
 
     def _newest(self) -> int | None:
         try:
             names = [path.name for path in self.folder.iterdir()]
         except OSError as error:
-            _log.warning("%s: %s", self.folder, error.strerror)
+            logging.warning("%s: %s", self.folder, error.strerror)
             return None
         numbers = [int(name) for name in names if name.isascii() and name.isdecimal()]
         there = [n for n in numbers if (self.folder / str(n) / "saved_model.pb").is_file()]

@@ -13,7 +13,6 @@ import asyncio
 import concurrent.futures
 import contextlib
 import functools
-import logging
 import math
 import re
 import signal
@@ -27,6 +26,7 @@ import grpc
 import numpy as np
 import prometheus_client
 import tensorflow as tf
+from absl import logging
 from aiohttp import web
 from google.protobuf import json_format
 from google.protobuf.message import DecodeError, Message
@@ -43,8 +43,6 @@ from tfstyle.serving.config import METRICS_PATH
 from tfstyle.serving.models import Model, State, Version
 from tfstyle.serving.protocol import ServingError, Signature, invalid
 from tfstyle.serving.scheduling import Job, Scheduler
-
-_log = logging.getLogger(__name__)
 
 _PREDICT = re.compile(r"/v1/models/([^/:]+)(?:/versions/(\d+))?:(classify|regress|predict)", re.I)
 _LOOK = re.compile(r"/v1/models/([^/:]+)(?:/versions/(\d+))?(/metadata)?", re.I)
@@ -239,7 +237,7 @@ class DevServer:
         await stop.wait()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
-        _log.info("stopping; %d requests are being answered", self._in_flight)
+        logging.info("stopping; %d requests are being answered", self._in_flight)
         await self.stop()
 
     async def _watch(self, loader: concurrent.futures.Executor) -> None:
@@ -250,7 +248,7 @@ class DevServer:
                 try:
                     await loop.run_in_executor(loader, model.look)
                 except Exception:
-                    _log.exception("%s: looking for new versions", model.name)
+                    logging.exception("%s: looking for new versions", model.name)
 
     # What both interfaces do.
 
@@ -325,7 +323,7 @@ class DevServer:
             status, kind = error.status, "application/json"
             body = protocol.write_error(error.reason)
         except Exception:
-            _log.exception("REST %s", request.path)
+            logging.exception("REST %s", request.path)
             status, kind = 500, "application/json"
             body = protocol.write_error("internal error")
         asked = _PREDICT.fullmatch(request.path)
@@ -453,7 +451,7 @@ class DevServer:
             except ServingError as error:
                 code, text = error.code, str(error)
             except Exception:
-                _log.exception("gRPC %s", kind.__name__)
+                logging.exception("gRPC %s", kind.__name__)
                 code, text = "INTERNAL", "internal error"
             if model and kind is predict_pb2.PredictRequest:
                 status = protocol.HTTP_STATUS.get(code, 200)

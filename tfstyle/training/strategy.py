@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import json
-import logging
 import os
 import pathlib
 import sys
@@ -11,11 +10,10 @@ from typing import Literal
 
 import keras
 import tensorflow as tf
+from absl import logging
 
 from tfstyle import machine
 from tfstyle.errors import ArgumentError, TfstyleError
-
-_log = logging.getLogger(__name__)
 
 
 class TrainingError(TfstyleError, RuntimeError):
@@ -150,7 +148,7 @@ def _have_patience(workers: int):
         )
     # TypeError: they are still there, and take other arguments.
     except (ImportError, AttributeError, TypeError) as error:
-        _log.warning(
+        logging.warning(
             "TensorFlow %s keeps its own limit for a silent worker (%s): one on a busy machine may "
             "be given up too soon",
             tf.__version__,
