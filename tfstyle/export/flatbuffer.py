@@ -127,10 +127,10 @@ def with_exact_kernels(dynamic: bytes, exact: bytes) -> bytes:
         fitting = [values(twin, one, np.float32) for one in kernels if rounds(one, kernel)]
         if not fitting:
             name = (kernel.name or b"").decode(errors="replace")
+            shape = "x".join(map(str, kernel.shape))
             raise DeviceError(
-                f"CONV_2D {index} (kernel {name!r}, {list(kernel.shape)}): its 8-bit kernel rounds "
-                "none of the float32 file's, so that it cannot be made exact. Take float32 or "
-                "float16"
+                f"CONV_2D {index} (kernel {name!r}, {shape}): its 8-bit kernel rounds none of the "
+                "float32 file's, so that it cannot be made exact. Take float32 or float16"
             )
         weights = fitting[0]
         # Subgraphs of other signatures have tensors of their own for the same kernel.

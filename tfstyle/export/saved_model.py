@@ -152,10 +152,7 @@ def export(
                 "parameters": generator.count_params(),
                 "tile_margin": statistics.reach(generator),
                 "memory_bytes_per_pixel": _memory(tflite["float32"]),
-                "signatures": {
-                    key: signatures.describe(function.get_concrete_function())
-                    for key, function in served.items()
-                },
+                "signatures": {key: signatures.describe(each) for key, each in served.items()},
                 "parity": measured,
                 "files": cards.files(staged),
             },

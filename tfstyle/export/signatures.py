@@ -103,8 +103,13 @@ def write_warm_up(saved_model: Path, name: str, photo: np.ndarray, styles: int):
             writer.write(log.SerializeToString())
 
 
-def describe(signature) -> dict:
-    """{"inputs": {"images": "uint8 [None, None, None, 3]"}, "outputs": {...}} of a signature."""
+def describe(function) -> dict:
+    """{"inputs": {"images": "uint8 [None, None, None, 3]"}, "outputs": {...}} of a signature.
+
+    Args:
+        function: as `servable` gives it.
+    """
+    signature = function.get_concrete_function()
 
     def text(spec):
         return f"{spec.dtype.name} {spec.shape.as_list()}"
