@@ -56,14 +56,6 @@ ALLOWED = {
         "tensorflow.python.eager.context",
     },
 }
-# Rooms whose public names are not all annotated yet; the list is to become empty, and the override
-# of mypy in pyproject.toml with it.
-NOT_YET_ANNOTATED = {
-    "export",
-    "learning",
-    "stylize",
-    "training",
-}
 
 FILES = sorted((ROOT / "tfstyle").rglob("*.py")) + sorted((ROOT / "pipelines").rglob("*.py"))
 SOURCES = [
@@ -234,8 +226,6 @@ def missing_annotations(path: Path) -> list[str]:
 
 @pytest.mark.parametrize("path", [each for each in SOURCES if "pipelines" not in each.id])
 def test_all_that_is_public_is_annotated(path):
-    if module(dotted(path)) in NOT_YET_ANNOTATED:
-        pytest.skip("not yet annotated")
     assert missing_annotations(path) == []
 
 

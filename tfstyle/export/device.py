@@ -255,7 +255,7 @@ def export(
 
 
 def _judged(variant: str, path: Path, source: Source, expected, photos, size) -> dict:
-    run = runners.TFLiteRunner(path, os.cpu_count())
+    run = runners.TFLiteRunner(path, os.cpu_count() or 1)
     worst = parity.measure(run, expected, photos, styles=len(source.styles))
     verdict = parity.verdict(f"tflite_{variant}", worst)
     content = path.read_bytes()

@@ -47,7 +47,7 @@ def latest_checkpoint(run: str | os.PathLike) -> str | None:
     return next(filter(None, map(tf.train.latest_checkpoint, folders)), None)
 
 
-def start_from(generator: keras.Model, run: str | os.PathLike):
+def start_from(generator: keras.Model, run: str | os.PathLike) -> None:
     """Gives `generator` the weights that the last checkpoint of another run has for its generator.
 
     Args:
@@ -194,7 +194,7 @@ def differences(
 
 def flattened(values: Mapping[str, Any]) -> dict[str, Any]:
     """Options by the names of their flags: fields in place of the dataclasses that hold them."""
-    flat = {}
+    flat: dict[str, Any] = {}
     for name, value in values.items():
         if dataclasses.is_dataclass(value):
             fields = (field.name for field in dataclasses.fields(value) if is_flag(field))
@@ -209,7 +209,7 @@ def is_flag(field: dataclasses.Field) -> bool:
     return field.metadata.get("flag", True)
 
 
-def remove_run(folder):
+def remove_run(folder: pathlib.Path) -> None:
     for file in (*folder.glob("checkpoints/ckpt-*"), *folder.glob("best/ckpt-*")):
         file.unlink()
     for name in ("checkpoints/checkpoint", "best/checkpoint", "best/figures.json"):
@@ -224,7 +224,7 @@ class Validation:
     What it needs to know after a resume it reads from its files.
     """
 
-    def __init__(self, folder: pathlib.Path, checkpoint: tf.train.Checkpoint, step: int):
+    def __init__(self, folder: pathlib.Path, checkpoint: tf.train.Checkpoint, step: int) -> None:
         self._file = folder / "validation.jsonl"
         self._figures = folder / "best" / "figures.json"
         self._manager = tf.train.CheckpointManager(checkpoint, folder / "best", 1)
@@ -252,7 +252,7 @@ class Validation:
         return figures
 
 
-def restore(checkpoint, path):
+def restore(checkpoint: tf.train.Checkpoint, path: str) -> None:
     try:
         checkpoint.restore(path).assert_consumed()
     except (AssertionError, ValueError, tf.errors.OpError) as error:
@@ -262,7 +262,7 @@ def restore(checkpoint, path):
         ) from error
 
 
-def save(manager, number, workers):
+def save(manager: tf.train.CheckpointManager, number: int, workers: Workers) -> str:
     """The chief's checkpoint. All workers save, since reading a variable may take all of them."""
     path = None
     try:

@@ -107,7 +107,7 @@ def fit(
             f"{run.folder}: complete at step {start}; --steps for more, --noresume to start again.",
             file=sys.stderr,
         )
-        if to_validate(start) and not validation.has(start):
+        if validate and to_validate(start) and not validation.has(start):
             validation.add(start, validate, workers)
         return json.loads(final.read_text()) if final.exists() else {}
 
@@ -125,7 +125,8 @@ def fit(
 
     @tf.function
     def update_average(number):
-        ema.update(number)
+        if ema:
+            ema.update(number)
 
     dataset, reports = batches(start)
     manager = tf.train.CheckpointManager(checkpoint, folder, options.keep)
@@ -147,6 +148,8 @@ def fit(
                 tf.summary.scalar(key, value)
 
     def log_validation(number):
+        if not validate:
+            return
         figures = validation.add(number, validate, workers)
         log(number, {f"validation/{key}": value for key, value in figures.items()})
 

@@ -1,6 +1,7 @@
 """Learning rates, Adam, and the moving average of weights."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
@@ -27,7 +28,11 @@ def halving_schedule(
 
 
 def adam(
-    learning_rate, variables, *, clip_norm: float | None = None, beta_1: float = 0.9
+    learning_rate: float | keras.optimizers.schedules.LearningRateSchedule,
+    variables: Sequence[keras.Variable],
+    *,
+    clip_norm: float | None = None,
+    beta_1: float = 0.9,
 ) -> keras.optimizers.Optimizer:
     """Adam built on `variables`, with loss scaling where the dtype policy is mixed_float16.
 
@@ -54,7 +59,7 @@ class Ema:
     early weights are forgotten soon. Yazici et al. 2018 (https://arxiv.org/abs/1806.04498).
     """
 
-    def __init__(self, model: keras.Model, decay: float):
+    def __init__(self, model: keras.Model, decay: float) -> None:
         """
         Args:
             model: whose weights are averaged.
@@ -72,7 +77,7 @@ class Ema:
             self.model = recorded.clone(model)
             self.model.set_weights(model.get_weights())
 
-    def update(self, step):
+    def update(self, step: int | tf.Tensor) -> None:
         """Takes in the source's weights as they are after update number `step`."""
         if not self.decay:
             return

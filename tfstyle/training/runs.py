@@ -42,7 +42,7 @@ class Run:
         settings: Mapping[str, Any],
         options: Options,
         strategy: tf.distribute.Strategy,
-    ):
+    ) -> None:
         """Recipes want `open_run`."""
         self.pipeline = pipeline
         self.folder = folder.folder

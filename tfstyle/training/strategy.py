@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import sys
+from collections.abc import Iterator
 from typing import Literal
 
 import keras
@@ -23,7 +24,7 @@ class TrainingError(TfstyleError, RuntimeError):
 class Interrupted(Exception):
     """A run stopped by a signal after it saved a checkpoint; `exit_code` is 128 + the signal."""
 
-    def __init__(self, message: str, signum: int):
+    def __init__(self, message: str, signum: int) -> None:
         super().__init__(message)
         self.exit_code = 128 + signum
 
@@ -204,7 +205,7 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
 class Workers:
     """The processes that train together. Of one process it is trivial."""
 
-    def __init__(self, strategy: tf.distribute.Strategy, folder: pathlib.Path):
+    def __init__(self, strategy: tf.distribute.Strategy, folder: pathlib.Path) -> None:
         self.count = shard(strategy)[1]
         self.chief = is_chief(strategy)
         self.devices = strategy.num_replicas_in_sync // self.count
@@ -224,7 +225,7 @@ class Workers:
             return self._gather(tf.constant(int(value))).numpy().tolist()
 
     @contextlib.contextmanager
-    def together(self):
+    def together(self) -> Iterator[None]:
         """For what all workers do at the same time: names them where it fails."""
         try:
             yield
@@ -249,7 +250,7 @@ _LOST = (
 )
 
 
-def first_line(error) -> str:
+def first_line(error: BaseException) -> str:
     """The first that says what happened; errors of graphs say first where in the code."""
     where = ("Graph execution error", "Detected at node", " ")
     lines = [line for line in str(error).splitlines() if line and not line.startswith(where)]

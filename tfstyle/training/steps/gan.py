@@ -62,7 +62,7 @@ class GanStep:
         d_steps: int = 1,
         warmup_steps: int = 0,
         pool: image_pool.ImagePool | None = None,
-    ):
+    ) -> None:
         """
         Args:
             generator: [B, H, W, 3] in [0, 1] -> same, or [images, noise [B, N]] -> same.
@@ -105,11 +105,15 @@ class GanStep:
         self.pool = pool
 
     @tf.function
-    def __call__(self, photos, paintings, noise=None) -> dict[str, tf.Tensor]:
+    def __call__(
+        self, photos: tf.Tensor, paintings: tf.Tensor, noise: tf.Tensor | None = None
+    ) -> dict[str, tf.Tensor]:
         """`update`, compiled."""
         return self.update(photos, paintings, noise)
 
-    def update(self, photos, paintings, noise=None) -> dict[str, tf.Tensor]:
+    def update(
+        self, photos: tf.Tensor, paintings: tf.Tensor, noise: tf.Tensor | None = None
+    ) -> dict[str, tf.Tensor]:
         """One update of the generator and `d_steps` of the discriminator.
 
         Args:
@@ -154,7 +158,14 @@ class GanStep:
         """What a checkpoint holds, by name."""
         return networks_of(self) | ({"pool": self.pool} if self.pool else {})
 
-    def terms(self, photos, paintings, noise=None, *, training=False) -> dict[str, tf.Tensor]:
+    def terms(
+        self,
+        photos: tf.Tensor,
+        paintings: tf.Tensor,
+        noise: tf.Tensor | None = None,
+        *,
+        training: bool = False,
+    ) -> dict[str, tf.Tensor]:
         """The generator's unweighted losses of a batch; updates nothing. All of it is one part."""
         stylized = self._stylized(photos, noise, training)
         return self._terms(stylized, photos, paintings, noise, training)

@@ -47,7 +47,7 @@ class StyleClassStep:
         class_weight: float,
         tv_weight: float = 0.0,
         checkerboard_weight: float = 0.0,
-    ):
+    ) -> None:
         """
         Args:
             generator: [images [B, H, W, 3] in [0, 1], style_weights [B, N]] -> images.
@@ -75,11 +75,15 @@ class StyleClassStep:
         self.checkerboard_weight = checkerboard_weight
 
     @tf.function
-    def __call__(self, photos, style_weights, paintings, styles) -> dict[str, tf.Tensor]:
+    def __call__(
+        self, photos: tf.Tensor, style_weights: tf.Tensor, paintings: tf.Tensor, styles: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
         """`update`, compiled."""
         return self.update(photos, style_weights, paintings, styles)
 
-    def update(self, photos, style_weights, paintings, styles) -> dict[str, tf.Tensor]:
+    def update(
+        self, photos: tf.Tensor, style_weights: tf.Tensor, paintings: tf.Tensor, styles: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
         """One update of each network.
 
         Args:
@@ -125,7 +129,9 @@ class StyleClassStep:
         """What a checkpoint holds, by name."""
         return networks_of(self)
 
-    def terms(self, photos, style_weights, *_, training=False) -> dict[str, tf.Tensor]:
+    def terms(
+        self, photos: tf.Tensor, style_weights: tf.Tensor, *_: tf.Tensor, training: bool = False
+    ) -> dict[str, tf.Tensor]:
         """The generator's unweighted losses of a batch, as `update` takes it; updates nothing."""
         stylized = self.generator([photos, style_weights], training=training)
         judged = self.discriminator(stylized, training=training)
