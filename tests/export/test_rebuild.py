@@ -113,7 +113,7 @@ def test_the_network_is_what_the_card_says_whatever_the_options_are_called(kind,
     if kind == "fusion":
         assert built.build(5).inputs[1].shape == (None, 5)
     else:
-        with pytest.raises(rebuild.RebuildError, match="of 5 styles: it has one alone"):
+        with pytest.raises(rebuild.RebuildError, match="has one style, not 5"):
             built.build(5)
 
 
@@ -124,6 +124,14 @@ def test_the_network_of_a_run_is_what_its_options_say_of_it(kind, part, tmp_path
     options = MISLEADING | {"network": description.describe(generator)}
     built = rebuild.of_run(run_of(tmp_path / "run", generator, options, part))
     assert description.describe(built.generator) == options["network"]
+    np.testing.assert_array_equal(painted(built.generator, photo), painted(generator, photo))
+
+
+def test_the_styles_of_an_older_version_are_those_of_its_network(tmp_path, photo):
+    generator = described("fusion")
+    told = {"network": description.describe(generator), "version": 2, "styles": ["c"]}
+    model = saved(generator, tmp_path, photo, {}, **told)
+    built = rebuild.of_export(model)
     np.testing.assert_array_equal(painted(built.generator, photo), painted(generator, photo))
 
 
@@ -139,7 +147,7 @@ def test_a_run_without_a_network_in_its_options_is_guessed_as_ever(tmp_path, pho
         ({"builder": "new_generator", "arguments": {}}, "this tfstyle builds fast_generator"),
         ({"builder": "fast_generator", "arguments": {"depth": 2}}, "not those of the generator"),
         ({"builder": "at_zero_noise", "arguments": 3}, "not those of the generator"),
-        ({"builder": "fusion_generator", "arguments": SIZE | {"styles": 2}}, "it has several"),
+        ({"builder": "fusion_generator", "arguments": SIZE | {"styles": 2}}, "not those of the"),
         ([], "give its builder and arguments"),
     ],
 )

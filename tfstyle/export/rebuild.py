@@ -37,8 +37,8 @@ class Rebuilt:
             the weights of styles.
         kind: of that input, see `kind`.
         options: that it was trained with.
-        build: a number of styles -> a generator of the same kind, untrained; it raises RebuildError
-            where the kind has one style alone.
+        build: a number of styles (0 for as many as this one has) -> a generator of the same kind,
+            untrained; it raises RebuildError where the kind has one style alone.
     """
 
     generator: keras.Model
@@ -153,7 +153,7 @@ def restore(checkpoint: str, **networks: keras.Model) -> None:
 
 
 def _builder(network: Mapping | None, options: Mapping) -> Callable[[int], keras.Model]:
-    """What builds a generator of a number of styles, 0 for one alone.
+    """What builds a generator of a number of styles; 0 for as many as it is told to have.
 
     Args:
         network: as `description.describe` gives it; None where nobody noted it.
@@ -167,12 +167,9 @@ def _builder(network: Mapping | None, options: Mapping) -> Callable[[int], keras
     several = _told(_told(network, "arguments"), "styles") is not None
 
     def build(styles: int) -> keras.Model:
-        if several == bool(styles):
-            return description.build(network, **({"styles": styles} if styles else {}))
-        raise RebuildError(
-            f"network {_told(network, 'builder')} of {styles} styles: it has "
-            + ("several" if several else "one alone")
-        )
+        if styles and not several:
+            raise RebuildError(f"network {_told(network, 'builder')}: has one style, not {styles}")
+        return description.build(network, **({"styles": styles} if styles else {}))
 
     return build
 
