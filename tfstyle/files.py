@@ -1,10 +1,49 @@
-"""Files written whole or not at all."""
+"""Files and folders written whole or not at all.
 
+All is written under another name beside its destination, and renamed when it is complete: whoever
+reads meanwhile finds what was there before, and what is cut off leaves it as it was.
+"""
+
+import contextlib
 import json
 import os
 import pathlib
+import secrets
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+
+@contextlib.contextmanager
+def whole(path: str | os.PathLike) -> Iterator[pathlib.Path]:
+    """A name to write a file or a folder under, which is `path` in the end.
+
+        with files.whole("photo.png") as temporary:
+            temporary.write_bytes(data)
+
+    Where the block ends in an error nothing is left, and what was there stays. A folder only takes
+    the place of an empty one.
+
+    Args:
+        path: in a folder that exists.
+
+    Yields:
+        A hidden path beside it, of the same suffix, that nobody else writes to.
+
+    Raises:
+        OSError: where it cannot be moved, such as a folder in the place of one that is not empty.
+    """
+    path = pathlib.Path(path)
+    temporary = path.with_name(f".tfstyle-{secrets.token_hex(8)}{path.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        with contextlib.suppress(OSError):
+            if temporary.is_dir():
+                shutil.rmtree(temporary)
+            else:
+                temporary.unlink(missing_ok=True)
 
 
 def write_whole(path: pathlib.Path, write: Callable[[pathlib.Path], object]) -> pathlib.Path:
@@ -15,22 +54,19 @@ def write_whole(path: pathlib.Path, write: Callable[[pathlib.Path], object]) -> 
         write: is given a temporary path beside it, of the same suffix.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}")
-    try:
+    with whole(path) as temporary:
         write(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
     return path
 
 
-def write_json(path: pathlib.Path, value) -> pathlib.Path:
+def write_json(path: pathlib.Path, value: Any) -> pathlib.Path:
     """Writes JSON, whole or not at all; returns `path`."""
     return write_text(path, json.dumps(value, indent=2) + "\n")
 
 
 def write_text(path: pathlib.Path, text: str) -> pathlib.Path:
-    return write_whole(path, lambda temporary: temporary.write_text(text))
+    """Writes text as UTF-8, whole or not at all; returns `path`."""
+    return write_whole(path, lambda temporary: temporary.write_text(text, "utf-8"))
 
 
 def move_all(moves: Sequence[tuple[pathlib.Path, pathlib.Path]]) -> None:
@@ -66,7 +102,7 @@ def move_all(moves: Sequence[tuple[pathlib.Path, pathlib.Path]]) -> None:
             older.unlink()
 
 
-def _link(path: pathlib.Path, other: pathlib.Path):
+def _link(path: pathlib.Path, other: pathlib.Path) -> None:
     """A second name for a file; a copy where the file system has no such."""
     try:
         os.link(path, other)

@@ -4,6 +4,7 @@ import dataclasses
 import inspect
 import io
 import json
+import logging
 import os
 import re
 import shutil
@@ -17,11 +18,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfstyle import cli, data, export, images, machine, metrics, stylize, training
+from tfstyle import cli, data, export, features, images, machine, metrics, stylize, training
 from tfstyle.cli import jobs, library
 from tfstyle.cli.program import documented
-from tfstyle.features import bundled
-from tfstyle.images import files
+from tfstyle.errors import ArgumentError
 
 # Of processes whose current folder is another.
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
@@ -374,7 +374,7 @@ def test_an_interrupt_keeps_what_is_finished_and_leaves_nothing_half_written(
             signal.raise_signal(signal.SIGINT)
         write(path, *arguments, **options)
 
-    monkeypatch.setattr(files, "write", interrupted)
+    monkeypatch.setattr(images, "write", interrupted)
     assert stylized("photos", "-o", "out") == 130
     assert [path.name for path in Path("out").iterdir()] == ["a.png"]
     assert capsys.readouterr().err == "tfstyle: interrupted\n"
@@ -447,7 +447,7 @@ def test_as_a_process_it_works_in_a_pipe_and_is_silent_when_the_pipe_closes(desk
 @pytest.fixture
 def judged(desk, monkeypatch, tiny_extractor, photo) -> Path:
     """Two photos, each with a picture: one untouched, one the negative of the other photo."""
-    monkeypatch.setattr(bundled, "vgg16", lambda layers: tiny_extractor)
+    monkeypatch.setattr(features, "vgg16", lambda layers: tiny_extractor)
     for folder in ("photos", "painted"):
         Path(folder).mkdir()
     images.write("photos/cat.png", photo)
@@ -549,7 +549,7 @@ class Speed:
 
     def __post_init__(self):
         if self.gear == 3 and not self.turbo:
-            raise ValueError("gear 3 without turbo: use --turbo")
+            raise ArgumentError("gear 3 without turbo: use --turbo")
 
 
 calls = []
@@ -628,14 +628,14 @@ def test_flags_reach_the_function_in_their_types(arguments, changed):
 def test_help_of_a_program_comes_from_docstrings_and_signature(capsys):
     assert program(train, "--help") == 0
     told = " ".join(capsys.readouterr().out.split())
-    assert "usage: python -m test_cli" in told
+    assert f"usage: python -m {__name__}" in told
     assert "The command line, called as a user would call it" in told
     assert "--steps N how many, 100 % of them. (default 5)" in told
     assert "--rate X of what: that. (default 0.5)" in told
     assert "--style TEXT of what: that. (default swirls)" in told
     assert "--noise, --nonoise on or off. (default off)" in told
     assert "--kind a|b (default a)" in told
-    assert "test_cli speed: --gear 1|2|3 which one. (default 2)" in told
+    assert "speed: how fast: --gear 1|2|3 which one. (default 2)" in told
     assert "--turbo, --noturbo more of it. (default on)" in told
     assert "matters" not in told
 
@@ -669,7 +669,7 @@ def test_wrong_flags_of_a_program_are_answered_in_one_line(arguments, told, caps
     assert calls == []
     error = capsys.readouterr().err
     assert error.count("\n") == 1
-    assert error.startswith("python -m test_cli: error: ")
+    assert error.startswith(f"python -m {__name__}: error: ")
     assert told in error
 
 
@@ -686,7 +686,7 @@ def test_a_flag_without_default_is_required(capsys):
 @pytest.mark.parametrize(
     ("error", "code", "told"),
     [
-        (ValueError("steps 0:\n give 1"), 2, "error: steps 0: give 1"),
+        (ArgumentError("steps 0:\n give 1"), 2, "error: steps 0: give 1"),
         (images.ImageError("a.jpg: empty"), 2, "error: a.jpg: empty"),
         (data.DataError("no images"), 2, "error: no images"),
         (training.TrainingError("loss is nan"), 2, "error: loss is nan"),
@@ -703,15 +703,41 @@ def test_errors_and_interrupts_become_one_line_and_an_exit_code(error, code, tol
         raise error
 
     assert program(fail) == code
-    assert capsys.readouterr().err == f"python -m test_cli: {told}\n"
+    assert capsys.readouterr().err == f"python -m {__name__}: {told}\n"
 
 
-def test_a_bug_keeps_its_traceback():
+@pytest.mark.parametrize("error", [KeyError("bug"), ValueError("shapes differ"), RuntimeError()])
+def test_a_fault_of_tfstyle_shows_as_one_and_with_debug_where_it_is(error, capsys):
     def fail():
-        raise KeyError("bug")
+        raise error
 
-    with pytest.raises(KeyError):
-        cli.run(fail, [])
+    assert program(fail) == 1
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1 and "Traceback" not in told
+    assert told.startswith(f"python -m {__name__}: error: {type(error).__name__}: ")
+    assert "a fault of tfstyle" in told and "/issues" in told and "--debug" in told
+    with pytest.raises(type(error)):
+        cli.run(fail, ["--debug"])
+
+
+def test_debug_shows_where_an_error_of_the_user_comes_from_too():
+    def fail():
+        raise ArgumentError("steps 0")
+
+    with pytest.raises(ArgumentError):
+        cli.run(fail, ["--debug"])
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"), [([], 1), (["--verbosity=0"], 2), (["--verbosity=-2"], 0)]
+)
+def test_verbosity_decides_what_libraries_may_say(flags, told, caplog):
+    def paint():
+        logging.getLogger("somelibrary").info("reads a file")
+        logging.getLogger("somelibrary").warning("odd file")
+
+    assert program(paint, *flags) == 0
+    assert len(caplog.records) == told
 
 
 def test_a_parameter_that_cannot_be_a_flag_is_named():
@@ -730,3 +756,44 @@ def test_the_options_of_training_become_documented_flags(capsys):
     told = json.loads(capsys.readouterr().out)
     assert told == dataclasses.asdict(training.Options(steps=77, resume=False, dry_run=True))
     assert documented(training.Options).keys() == told.keys()
+
+
+def test_help_comes_from_the_arguments_section_of_a_docstring():
+    def train(*, content_weight, style_weight, rate, steps):
+        """Trains.
+
+        Args:
+            content_weight,
+                style_weight: of the losses; more of the second gives more of the
+                painting:
+                    indented.
+            rate (float): in 1/s, 0.1 to 1.
+            steps:
+
+        Raises:
+            As `fit`.
+
+        Returns:
+            steps: those that were taken.
+
+        More about it: here.
+        """
+
+    weights = "of the losses; more of the second gives more of the painting: indented."
+    assert documented(train) == {
+        "content_weight": weights,
+        "style_weight": weights,
+        "rate": "in 1/s, 0.1 to 1.",
+        "steps": "",
+    }
+    assert documented(lambda: None) == {}
+
+
+def test_a_docstring_that_begins_with_its_arguments_gives_help_too():
+    class Weights:
+        """
+        Args:
+            tv: of the total variation.
+        """
+
+    assert documented(Weights) == {"tv": "of the total variation."}

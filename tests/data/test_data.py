@@ -7,11 +7,12 @@ import time
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import given, strategies as st
 from PIL import Image
+from tensorflow_datasets.core.utils import file_utils
 
-from tfstyle import data, images
-from tfstyle.data import batches
-from tfstyle.images import files
+from tfstyle import data, export, images
+from tfstyle.data import batches, records, tfds_builder
 
 CROP = 16
 
@@ -195,7 +196,7 @@ def test_large_pictures_are_kept_small_in_memory(tmp_path):
         return reads[-1]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(files, "to_graph_bytes", watched)
+        patch.setattr(images, "to_graph_bytes", watched)
         crops = taken(make(tmp_path)[0], 3)
     assert min(images.decode_bytes(reads[0]).shape[:2]) == 26  # 16 * 1.6, rounded up
     assert set(values(np.concatenate(crops))) == {90}
@@ -477,6 +478,17 @@ def test_crops_are_the_first_batch(noise):
     np.testing.assert_array_equal(crops, next(iter(dataset)))
 
 
+def test_crops_of_images_of_which_none_is_left_say_so(tmp_path):
+    folder, original = tmp_path / "photos", tmp_path / "original.png"
+    folder.mkdir()
+    images.write(original, np.full((8, 8, 3), 0.5))
+    for number in range(10):  # copies of one that is left out, and one that is broken
+        (folder / f"{number}.png").write_bytes(original.read_bytes())
+    (folder / "broken.png").write_bytes(original.read_bytes()[:40])
+    with pytest.raises(data.DataError, match="photos: none of its images is left"):
+        data.crops(folder, 1, crop_size=8, exclude=[original])
+
+
 def test_op_determinism_leaves_the_crops_to_several_threads(noise, monkeypatch):
     tf.config.experimental.enable_op_determinism()
     lock, running, most = threading.Lock(), 0, 0
@@ -499,3 +511,122 @@ def test_op_determinism_leaves_the_crops_to_several_threads(noise, monkeypatch):
     monkeypatch.setattr(batches, "_random_crop", crop)
     taken(make(noise, batch_size=8)[0], 4)
     assert most > 1
+
+
+# -- What is kept out, and what is judged by ------------------------------------------------------
+
+
+@pytest.fixture
+def kept_out(tmp_path):
+    """A photo to keep out, in another folder than those to train on, of which it is a copy."""
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "judged").mkdir()
+    for value in (50, 100, 150, 200):
+        flat(value).save(tmp_path / f"photos/{value}.png")
+    flat(100).save(tmp_path / "judged/copy.png")
+    return tmp_path
+
+
+def seen_in(source, exclude):
+    dataset, report = make(source, batch_size=4, crop_size=8, exclude=exclude)
+    found = {value for batch in taken(dataset, 3) for value in values(batch)}
+    return found, report
+
+
+@pytest.mark.parametrize("kind", ["folder", "records", "shrunk records", "tfds"])
+def test_a_photo_that_is_kept_out_is_left_out_of_every_kind_of_source(kept_out, kind, request):
+    source = str(kept_out / "photos")
+    if "records" in kind:
+        max_size = 16 if kind == "shrunk records" else None
+        checked, _ = data.checked_images(source, max_size=max_size)
+        records.write(kept_out / "r", checked, shards=2)
+        source = f"records:{kept_out / 'r'}"
+    elif kind == "tfds":
+        file_utils.add_data_dir(kept_out / "tfds")
+        request.addfinalizer(file_utils.clear_registered_data_dirs)
+        tfds_builder.prepare(
+            "keptout", content=source, style=source, max_size=16, data_dir=kept_out / "tfds"
+        )
+        source = "tfds:keptout:content"
+    found, report = seen_in(source, [kept_out / "judged/copy.png"])
+    assert found == {50, 150, 200}
+    assert (report.seen, report.excluded, report.skipped) == (4, 1, [])
+    everything, _ = seen_in(source, [])
+    assert everything == {50, 100, 150, 200}
+
+
+def test_where_all_is_kept_out_it_is_said(kept_out):
+    (kept_out / "only").mkdir()
+    flat(100).save(kept_out / "only/same.png")
+    dataset, report = make(
+        kept_out / "only", batch_size=1, crop_size=8, exclude=[kept_out / "judged"]
+    )
+    assert not taken(dataset, 1)
+    with pytest.raises(data.DataError, match="all 1 images are excluded"):
+        report.check()
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("The Starry Night (1889).jpg", "The_Starry_Night_1889"),
+        ("/a/b/scream.png", "scream"),
+        ("swirls", "swirls"),
+        ("tfds:monet:style", "monet_style"),
+        ("tfds:coco/2014:train[:10%]", "coco_2014_train"),
+        ("records:/data/photos.records", "photos"),
+        ("a/,b/", "a_b"),
+        ("Café-Nº 1.jpg", "Cafe-No_1"),
+        ("星月夜.jpg", "XingYueYe"),
+        ("...", ""),
+        ("", ""),
+    ],
+)
+def test_a_name_is_made_of_any_source(source, name):
+    assert data.name_of(source) == name
+    if name:
+        export.check_name(name)
+
+
+@given(st.text())
+def test_a_name_of_any_text_is_one_that_the_export_takes(text):
+    name = data.name_of(text.replace("\0", ""))
+    assert not name or export.check_name(name) is None
+
+
+def test_the_pictures_to_judge_by_are_files_of_folders_and_a_part_of_datasets(kept_out):
+    folder = kept_out / "photos"
+    files = data.pictures_of(str(folder), size=12, exclude=[folder / "50.png"])
+    assert [path.name for path in files] == ["100.png", "150.png", "200.png"]
+    checked, _ = data.checked_images(folder)
+    records.write(kept_out / "r", checked, shards=1)
+    source = f"records:{kept_out / 'r'}"
+    pictures = data.pictures_of(source, size=12, exclude=[folder / "50.png"])
+    assert [picture.shape for picture in pictures] == [(12, 10, 3)] * 3
+    assert sorted(round(float(each.mean()) * 255) for each in pictures) == [100, 150, 200]
+    some = data.gallery(source, size=12, count=2, seed=1)
+    again = data.gallery(source, size=12, count=2, seed=1)
+    np.testing.assert_array_equal(some, again)
+    assert len(some) == 2
+
+
+def test_the_photos_of_a_recipe_train_without_those_that_judge(kept_out):
+    photos = data.Photos(
+        content=str(kept_out / "photos"),
+        evaluate_on=str(kept_out / "photos/50.png"),
+        crop_size=8,
+        batch_size=3,
+    )
+    dataset, (report,) = photos.batches(seed=1)
+    (batch,) = taken(dataset, 1)
+    assert batch.shape == (3, 8, 8, 3) and report.total == 3
+    assert sorted(values(batch)) == [100, 150, 200]
+    assert photos.judged == photos.held_out and photos.told == "kept out of training"
+    assert values(photos.crops_kept_out(2)) == [50, 50]
+    twice, _ = photos.batches(times=2)
+    assert taken(twice, 1)[0].shape[0] == 6
+    bundled = data.Photos()
+    assert bundled.held_out == [] and bundled.told == "bundled"
+    assert bundled.judged == bundled.source
+    spared = data.Photos(spared=2)
+    assert spared.held_out == bundled.judged[-2:] and spared.told == "kept out of training"

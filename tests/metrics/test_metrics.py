@@ -767,8 +767,7 @@ def test_figures_of_several_styles_are_means_over_them_and_their_weighted_sum_co
         style = stylize(None)
         return {"style_distance": 0.5 + style, "content_distance": 1.0, "lpips": 4.0 * style}
 
-    figures = metrics.over_styles(
-        [judge, judge], lambda photo, style: style, content_weight=3.0, style_weight=10.0
-    )
+    weights = losses.Weights(content_weight=3.0, style_weight=10.0)
+    figures = metrics.over_styles([judge, judge], lambda photo, style: style, weights)
     assert list(figures) == ["total", "style_distance", "content_distance", "lpips"]
     assert list(figures.values()) == [13.0, 1.0, 1.0, 2.0]

@@ -19,7 +19,6 @@ from ai_edge_litert.interpreter import Interpreter
 from pipelines import clahe as pipeline
 from tfstyle import data, export, images, losses, training
 from tfstyle.data import drawn, samples
-from tfstyle.export import saved_model
 from tfstyle.images import contrast
 from tfstyle.networks import clahe
 from tfstyle.training import loop, steps
@@ -278,12 +277,13 @@ def test_the_pipeline_offers_every_preset():
 def train(folder, **options):
     """Runs the pipeline here, small; returns the weights of its last checkpoint."""
     pipeline.train(
-        content=str(folder / "photos"),
-        name="tiny",
-        crop_size=32,
-        batch_size=2,
-        evaluate_on=str(folder / "photos/coffee.jpg"),
-        saved_models=str(folder / "models"),
+        photos=data.Photos(
+            content=str(folder / "photos"),
+            crop_size=32,
+            batch_size=2,
+            evaluate_on=str(folder / "photos/coffee.jpg"),
+        ),
+        release=export.Release(name="tiny", saved_models=str(folder / "models")),
         options=training.Options(
             **{"steps": 4, "checkpoint_every": 2, "validate_every": 0, "runs": str(folder / "runs")}
             | options
@@ -303,8 +303,7 @@ def folder(tmp_path):
 
 
 def test_a_resumed_run_ends_as_one_that_was_not_stopped(folder, monkeypatch):
-    monkeypatch.setattr(saved_model, "export", lambda *args, **kwargs: None)
-    monkeypatch.setattr(saved_model, "announce", lambda *args: None)
+    monkeypatch.setattr(export.Release, "write", lambda *args, **kwargs: None)
     whole = train(folder, runs=str(folder / "runs"))
     (folder / "runs").rename(folder / "whole")
 

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from pipelines import gan
-from tfstyle import data, images, losses, stylize, training
+from tfstyle import data, export, images, losses, stylize, training
 from tfstyle.data import drawn, samples
 from tfstyle.networks import discriminators, generators
 from tfstyle.training import image_pool, steps
@@ -72,7 +72,7 @@ def run(runs, extractor, *, kill_after=None, **options):
         step.update,
         batches=batches,
         state={**networks, "pool": pool},
-        run=training.open_run("gan", options, {}),
+        run=training.open_folder("gan", options, {}),
         options=options,
         ema=ema,
         callback=kill,
@@ -115,18 +115,15 @@ def trained(tmp_path_factory):
         patch.chdir(folder)
         gan.train(
             style=str(paintings),
-            name="tiny",
-            width=4,
-            residual_blocks=1,
-            noise_dim=3,
+            unet=generators.Unet(width=4, residual_blocks=1, noise_dim=3),
             discriminator_width=4,
             discriminator_norm="spectral",
-            crop_size=32,
             d_steps=2,
             pool_size=4,
             warmup_steps=1,
-            color_weight=1.0,
-            saved_models=str(folder / "models"),
+            photos=data.Photos(crop_size=32, batch_size=2),
+            weights=losses.GanWeights(style_weight=20.0, color_weight=1.0),
+            release=export.Release(name="tiny", saved_models=str(folder / "models")),
             options=options,
         )
     return folder

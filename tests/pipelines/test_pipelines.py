@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -86,25 +85,6 @@ def test_pipeline_runs_in_every_way_to_train(folders, flag):
     assert result.returncode == 0, result.stderr
     losses = json.loads((folders / f"models/{name}.json").read_text())["losses"]
     assert np.isfinite(list(losses.values())).all()
-
-
-@pytest.mark.slow
-def test_the_wheel_carries_weights_photos_and_the_shipped_model(tmp_path):
-    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "-q", "-w", tmp_path, ROOT]
-    subprocess.run(command, check=True, capture_output=True)
-    (wheel,) = tmp_path.glob("*.whl")
-    names = set(zipfile.ZipFile(wheel).namelist())
-    assert {
-        "tfstyle/assets/vgg16_imagenet.npz",
-        "tfstyle/assets/photos/chelsea.jpg",
-        "tfstyle/saved_models/starry_night.tflite",
-        "tfstyle/saved_models/starry_night.json",
-        "tfstyle/saved_models/starry_night/1/saved_model.pb",
-        "tfstyle/web/static/index.html",
-        "tfstyle/web/static/litert/litert_wasm_threaded_internal.wasm",
-        "tfstyle/web/static/litert/LICENSES.txt",
-    } <= names
-    assert not [name for name in names if name.startswith(("tests", "pipelines", "benchmarks"))]
 
 
 def test_dry_run_prints_the_options_and_does_nothing(tmp_path):

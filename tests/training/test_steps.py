@@ -379,6 +379,36 @@ def test_in_the_warm_up_content_alone_teaches_the_generator_and_the_discriminato
     assert not np.array_equal(before[0], discriminator.get_weights()[0])
 
 
+@pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
+def test_after_the_warm_up_the_discriminators_first_update_is_that_of_a_fresh_one(
+    photo, paintings, tiny_extractor, policy
+):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        moved = []
+        for warmup in (0, 7):
+            keras.utils.set_random_seed(3)
+            discriminator = discriminators.patch_discriminator(width=4, layers=1, norm="none")
+            step = gan_step(
+                tiny_extractor,
+                small_generator(),
+                discriminator,
+                rates=(0.0, 0.01),
+                warmup_steps=warmup,
+            )
+            for _ in range(warmup):
+                step(crops(photo), paintings)
+            first = weights_of(discriminator)
+            step(crops(photo), paintings)
+            moved.append([b - a for a, b in zip(first, discriminator.get_weights(), strict=True)])
+    finally:
+        keras.config.set_dtype_policy(before)
+    for fresh, waited in zip(*moved, strict=True):
+        np.testing.assert_allclose(waited, fresh, rtol=1e-3, atol=1e-6)
+        assert np.abs(fresh).max() > 1e-3
+
+
 def test_the_discriminator_is_shown_what_the_pool_gives(photo, paintings, tiny_extractor):
     generator = small_generator()
     discriminator = discriminators.patch_discriminator(width=4, layers=1, norm="none")

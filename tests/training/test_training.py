@@ -74,7 +74,7 @@ def _train_gan(runs, *, pause=0.0, **options):
         step.update,
         batches=batches,
         state=state,
-        run=training.open_run("gan", options, {"width": 4}),
+        run=training.open_folder("gan", options, {"width": 4}),
         options=options,
         ema=ema,
         callback=lambda _: time.sleep(pause),
@@ -133,7 +133,7 @@ def _train_with_others(runs, *, pause=0.0, **options):
         step.update,
         batches=batches,
         state={"generator": generator, "optimizer": optimizer},
-        run=training.open_run("run", options, {}),
+        run=training.open_folder("run", options, {}),
         options=options,
         strategy=strategy,
         ema=ema,
@@ -280,7 +280,7 @@ def test_a_loss_scale_that_changed_is_resumed(tmp_path, mixed_float16):
         return {"loss": loss}
 
     options = _options(tmp_path, precision="mixed_float16")
-    run = training.open_run("run", options, {})
+    run = training.open_folder("run", options, {})
     state = {"model": model, "optimizer": optimizer}
     training.fit(step, batches=_batches(), state=state, run=run, options=options)
     scale = float(optimizer.dynamic_scale)
@@ -414,6 +414,22 @@ def test_a_tf_config_that_names_no_workers_is_an_error(monkeypatch, tf_config, m
 
 
 @pytest.mark.parametrize(
+    "gone", ["tensorflow.python.eager", "tensorflow.compiler.xla.tsl.protobuf"]
+)
+def test_workers_start_without_tensorflows_private_modules(gone, monkeypatch, caplog):
+    alone = {"cluster": {"worker": ["127.0.0.1:1"]}, "task": {"type": "worker", "index": 0}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(alone))
+    monkeypatch.setattr(
+        tf.distribute, "MultiWorkerMirroredStrategy", lambda: tf.distribute.get_strategy()
+    )
+    monkeypatch.setitem(sys.modules, gone, None)  # an import of it fails
+    strategy = training.prepare(dataclasses.replace(OPTIONS, strategy="multiworker"))
+    assert strategy is tf.distribute.get_strategy()
+    (line,) = caplog.messages
+    assert gone in line and "keeps its own limit for a silent worker" in line
+
+
+@pytest.mark.parametrize(
     ("variable", "environment", "hosts"),
     [
         ("SLURM_PROCID", {"SLURM_JOB_NODELIST": "n[1-2]"}, ["n1:12345", "n2:12345"]),
@@ -450,7 +466,7 @@ def test_one_process_is_the_chief_and_reads_all():
 def test_the_best_and_the_last_checkpoint_are_kept_apart(tmp_path, tiny):
     step, state = tiny
     options = _options(tmp_path, steps=9, validate_every=2)
-    run = training.open_run("run", options, {})
+    run = training.open_folder("run", options, {})
     figures = iter([3.0, 1.0, 2.0, 1.0, 5.0])
     biases = []
 
@@ -482,7 +498,7 @@ def test_the_best_and_the_last_checkpoint_are_kept_apart(tmp_path, tiny):
 def test_a_resumed_run_knows_its_best(tmp_path, tiny):
     step, state = tiny
     options = _options(tmp_path, steps=4, validate_every=2)
-    run = training.open_run("run", options, {})
+    run = training.open_folder("run", options, {})
     shared = {"batches": _batches(), "state": state, "run": run}
     for steps_in_all, figure, best in ((4, 2.0, 2), (6, 3.0, 2), (8, 1.0, 8)):
         training.fit(
@@ -506,7 +522,7 @@ def test_a_resumed_run_knows_its_best(tmp_path, tiny):
 def test_a_validation_that_a_stop_prevented_is_made_up_for(tmp_path, tiny):
     step, state = tiny
     options = _options(tmp_path, steps=8, validate_every=4)
-    run = training.open_run("run", options, {})
+    run = training.open_folder("run", options, {})
     judged = []
 
     def validate():
@@ -548,7 +564,7 @@ def test_validation_changes_nothing_learned_and_0_means_none(tmp_path, tiny):
             step,
             batches=_batches(),
             state=state,
-            run=training.open_run(name, options, {}),
+            run=training.open_folder(name, options, {}),
             options=options,
             validate=lambda: {"bias": float(state["model"].get_weights()[1][0])},
         )
@@ -581,7 +597,7 @@ def test_what_stays_wrong_is_told_once(tmp_path, capsys):
             step,
             batches=_batches(),
             state=state,
-            run=training.open_run(name, options, {}),
+            run=training.open_folder(name, options, {}),
             options=options,
             weights={"real_accuracy": 1.0, "fake_accuracy": 1.0},
         )
@@ -607,7 +623,7 @@ def test_a_batch_that_devices_cannot_share_is_an_error():
 def test_signal_leaves_a_checkpoint_to_go_on_from(tmp_path, tiny, signum, code):
     step, state = tiny
     options = _options(tmp_path, steps=100, checkpoint_every=50)
-    run = training.open_run("run", options, {})
+    run = training.open_folder("run", options, {})
 
     def interrupt(progress):
         if progress.step == 7:
@@ -636,7 +652,7 @@ def test_signal_leaves_a_checkpoint_to_go_on_from(tmp_path, tiny, signum, code):
 def test_loss_that_is_not_finite_stops_naming_step_and_checkpoint(tmp_path, tiny):
     step, state = tiny
     options = _options(tmp_path)
-    run = training.open_run("run", options, {})
+    run = training.open_folder("run", options, {})
     with pytest.raises(training.TrainingError, match=r"step 5: loss loss is nan.*ckpt-4") as caught:
         training.fit(step, batches=_batches(4), state=state, run=run, options=options)
     assert "learning rate" in str(caught.value)
@@ -657,7 +673,7 @@ def test_unreadable_images_are_named_once(tmp_path, tiny, capsys):
         step,
         batches=lambda skip: (dataset, [report]),
         state=state,
-        run=training.open_run("run", options, {}),
+        run=training.open_folder("run", options, {}),
         options=options,
         callback=later,
     )
@@ -669,7 +685,7 @@ def test_unreadable_images_are_named_once(tmp_path, tiny, capsys):
 def test_keeps_the_last_checkpoints_and_logs(tmp_path, tiny):
     step, state = tiny
     options = _options(tmp_path, steps=9, keep=2)
-    run = training.open_run("run", options, {})
+    run = training.open_folder("run", options, {})
     final = training.fit(
         step,
         batches=_batches(),
@@ -693,7 +709,7 @@ def test_keeps_the_last_checkpoints_and_logs(tmp_path, tiny):
 def test_a_finished_run_trains_no_more_and_says_so(tmp_path, tiny, capsys):
     step, state = tiny
     options = _options(tmp_path)
-    run = training.open_run("run", options, {})
+    run = training.open_folder("run", options, {})
     arguments = {"batches": _batches(), "state": state, "run": run, "options": options}
     losses = training.fit(step, **arguments)
     before = state["model"].get_weights()
@@ -707,14 +723,14 @@ def test_a_finished_run_trains_no_more_and_says_so(tmp_path, tiny, capsys):
 def test_run_with_other_options_is_refused_and_noresume_starts_again(tmp_path, tiny):
     step, state = tiny
     options = _options(tmp_path)
-    run = training.open_run("run", options, {"style": "a.jpg"})
+    run = training.open_folder("run", options, {"style": "a.jpg"})
     training.fit(step, batches=_batches(), state=state, run=run, options=options)
     with pytest.raises(training.TrainingError, match=r"style: 'a.jpg', now 'b.jpg'.*--noresume"):
-        training.open_run("run", options, {"style": "b.jpg"})
+        training.open_folder("run", options, {"style": "b.jpg"})
     # What changes nothing learned may change.
-    training.open_run("run", dataclasses.replace(options, keep=9), {"style": "a.jpg"})
+    training.open_folder("run", dataclasses.replace(options, keep=9), {"style": "a.jpg"})
     options = dataclasses.replace(options, resume=False)
-    run = training.open_run("run", options, {"style": "b.jpg"})
+    run = training.open_folder("run", options, {"style": "b.jpg"})
     assert json.loads((run.folder / "options.json").read_text())["style"] == "a.jpg"
     seen = []
     training.fit(
@@ -732,7 +748,7 @@ def test_run_with_other_options_is_refused_and_noresume_starts_again(tmp_path, t
 def test_checkpoint_of_another_model_is_an_error(tmp_path, tiny):
     step, state = tiny
     options = _options(tmp_path)
-    run = training.open_run("run", options, {})
+    run = training.open_folder("run", options, {})
     training.fit(step, batches=_batches(), state=state, run=run, options=options)
     other = generators.fast_generator(width=4, depth=1)
     with pytest.raises(training.TrainingError, match="does not fit"):
@@ -748,7 +764,7 @@ def test_checkpoint_of_another_model_is_an_error(tmp_path, tiny):
 def test_checkpoint_that_cannot_be_written_names_the_last_good_one(tmp_path, tiny, monkeypatch):
     step, state = tiny
     options = _options(tmp_path)
-    run = training.open_run("run", options, {})
+    run = training.open_folder("run", options, {})
     save = tf.train.CheckpointManager.save
 
     def full(self, checkpoint_number):
@@ -764,7 +780,7 @@ def test_checkpoint_that_cannot_be_written_names_the_last_good_one(tmp_path, tin
 def test_start_from_takes_another_runs_generator_and_refuses_other_shapes(tmp_path, tiny):
     step, state = tiny
     options = _options(tmp_path)
-    run = training.open_run("run", options, {})
+    run = training.open_folder("run", options, {})
     state = {"generator": state["model"], "optimizer": state["optimizer"]}
     training.fit(step, batches=_batches(), state=state, run=run, options=options)
     twin = keras.models.clone_model(state["generator"])
@@ -778,7 +794,7 @@ def test_start_from_takes_another_runs_generator_and_refuses_other_shapes(tmp_pa
         best.append(state["generator"].get_weights())
         return {"loss": next(figures)}
 
-    again = training.open_run("judged", options, {})
+    again = training.open_folder("judged", options, {})
     judged = {"steps": 3, "validate_every": 1}
     training.fit(
         step,

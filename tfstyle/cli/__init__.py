@@ -4,16 +4,16 @@ A subcommand is a module with two functions: `add` adds its parser to those of `
 and returns the exit code. TensorFlow takes seconds to import, so only what runs imports it: help
 comes at once.
 
-Exit codes: 0, 2 for what the user can mend (one line on stderr says how), 130 after Ctrl-C, 141
-when nobody reads the output any more. `python -X dev` shows where such an error comes from.
-
-argparse and not absl: absl would add --helpfull, which shows the flags of every imported library,
-those flags would take names away from pipelines, and absl.app makes all libraries log at INFO.
+Exit codes: 0, 2 for what the user can mend (one line on stderr says how), 1 for a fault of tfstyle,
+130 after Ctrl-C, 141 when nobody reads the output any more. --debug shows where an error comes
+from. Libraries log through absl.logging (--verbosity); progress and results do not.
 """
 
+import io
 import os
 import sys
 from collections.abc import Sequence
+from types import ModuleType
 
 import tfstyle
 from tfstyle.cli import (
@@ -30,6 +30,7 @@ from tfstyle.cli import (
     records,
     serve,
     stylize,
+    train,
     verify,
     web,
 )
@@ -38,8 +39,18 @@ from tfstyle.cli.program import run
 __all__ = ["main", "run"]
 
 # In the order in which --help lists them.
-_COMMANDS = (stylize, optimize, learn, evaluate, explain, verify, models, records, dataset, export)
-_COMMANDS += (web, serve, client)
+_COMMANDS: tuple[ModuleType, ...] = (
+    stylize,
+    optimize,
+    learn,
+    train,
+    evaluate,
+    explain,
+    verify,
+    models,
+    records,
+)
+_COMMANDS += (dataset, export, web, serve, client)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,6 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     # Before the first import of TensorFlow: what it tells about the machine is not for users.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    messages.set_verbosity(messages.WARNINGS)
     parser = parsing.Parser("tfstyle", description=tfstyle.__doc__)
     parser.add_argument("--version", action="version", version=f"tfstyle {tfstyle.__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
@@ -57,5 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command.add(commands)
     args = parser.parse_args(arguments)
     # Names of files need not be text, and must not end a run when they are printed.
-    sys.stdout.reconfigure(errors="backslashreplace")
-    return messages.exit_code("tfstyle", lambda: args.function(args))
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    debug = getattr(args, "debug", False)
+    return messages.exit_code("tfstyle", lambda: args.function(args), debug=debug)

@@ -1,6 +1,8 @@
 """`tfstyle learn`: a model of a painting of one's own."""
 
+import argparse
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from tfstyle.cli import library, messages, parsing
@@ -16,7 +18,8 @@ _OPTIONS = {
 }
 
 
-def add(commands):
+def add(commands: argparse._SubParsersAction) -> None:
+    """Adds `tfstyle learn` to the commands."""
     model = library.default("learning.learn", "model")
     parser = commands.add_parser(
         "learn",
@@ -74,7 +77,8 @@ Examples:
     parser.set_defaults(function=run)
 
 
-def run(args) -> int:
+def run(args: argparse.Namespace) -> int:
+    """Runs `tfstyle learn`; returns the exit code."""
     from tfstyle import images
 
     painting = images.read(args.painting)
@@ -88,7 +92,7 @@ def run(args) -> int:
     options = {key: getattr(args, key) for key in _OPTIONS}
     with tqdm.tqdm(total=args.count, unit="step", desc=name, disable=None) as bar:
 
-        def progress(_, losses):
+        def progress(_: int, losses: Mapping[str, float]) -> None:
             bar.set_postfix({key: f"{losses[key]:.3g}" for key in ("content", "style")})
             bar.update()
 

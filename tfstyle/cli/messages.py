@@ -1,13 +1,48 @@
 """What a command says: errors in one line, exit codes, tables."""
 
+import logging as standard
 import os
 import re
 import sys
 from collections.abc import Callable
 
+from absl import flags, logging
 
-def exit_code(prog: str, function: Callable[[], int], errors: tuple = ()) -> int:
-    """What `function` returns; 2 and one line on stderr for `errors` and others of the user."""
+from tfstyle.errors import TfstyleError
+
+# Of absl's levels.
+WARNINGS = -1
+# Where a fault of tfstyle is to be told.
+REPORT = "https://github.com/tfstyle/tfstyle/issues"
+
+
+def set_verbosity(level: int) -> None:
+    """What libraries may say through Python's logging: absl's levels, -1 for warnings."""
+    logging.use_absl_handler()
+    logging.get_absl_handler().setFormatter(standard.Formatter("tfstyle: %(message)s"))
+    # absl.app takes a verbosity that nobody gave for an invitation to log what it does.
+    flags.FLAGS["verbosity"].using_default_value = False
+    flags.FLAGS.mark_as_parsed()
+    logging.set_verbosity(level)
+
+
+def tell_progress() -> None:
+    """tfstyle itself says what it does, as a server has to; other libraries as --verbosity says."""
+    level = standard.DEBUG if logging.get_verbosity() > logging.INFO else standard.INFO
+    logging.get_absl_logger().setLevel(level)
+    standard.getLogger("tensorflow").setLevel(standard.ERROR)
+
+
+def exit_code(prog: str, function: Callable[[], int], *, debug: bool = False) -> int:
+    """What `function` returns, or what comes of an error.
+
+    2 and one line on stderr for what the user can mend (`TfstyleError`, and what the system
+    refuses); 1 and a line that says so for a fault of tfstyle; 130 after Ctrl-C; 141 where nobody
+    reads the output any more.
+
+    Args:
+        debug: whether errors are shown with where they come from.
+    """
     try:
         code = function()
         sys.stdout.flush()  # so that a closed pipe shows here
@@ -19,11 +54,21 @@ def exit_code(prog: str, function: Callable[[], int], errors: tuple = ()) -> int
         # Python flushes once more when it ends: into nothing, so that it stays silent.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except (ValueError, OSError, MemoryError, *errors) as error:
-        if sys.flags.dev_mode:
+    except (TfstyleError, OSError, MemoryError) as error:
+        if debug or sys.flags.dev_mode:
             raise
         complain(line(error), "error: ", prog)
         return 2
+    except Exception as error:
+        if debug or sys.flags.dev_mode:
+            raise
+        complain(
+            f"{type(error).__name__}: {line(error) or 'without a word'} (a fault of tfstyle, not "
+            f"yours: please tell it at {REPORT}; --debug shows where it comes from)",
+            "error: ",
+            prog,
+        )
+        return 1
 
 
 def line(error: BaseException) -> str:
@@ -35,12 +80,12 @@ def line(error: BaseException) -> str:
     return " ".join(str(error).split())
 
 
-def complain(text: str, kind: str = "", prog: str = "tfstyle"):
+def complain(text: str, kind: str = "", prog: str = "tfstyle") -> None:
     """Says a line on stderr."""
     print(f"{prog}: {kind}{text}", file=sys.stderr)
 
 
-def print_table(header: list[str], rows: list[list[str]]):
+def print_table(header: list[str], rows: list[list[str]]) -> None:
     """Text to the left, numbers to the right."""
     columns = list(zip(header, *rows, strict=True))
     widths = [max(map(len, column)) for column in columns]

@@ -5,6 +5,9 @@ import contextlib
 import math
 import re
 from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from absl.flags import argparse_flags
 
 from tfstyle.cli import library, messages
 
@@ -12,37 +15,80 @@ from tfstyle.cli import library, messages
 MODEL = "starry_night"
 
 
-class Parser(argparse.ArgumentParser):
-    """Keeps the line breaks of its texts, knows no abbreviations, and complains in one line."""
+class Parser(argparse_flags.ArgumentParser):
+    """Keeps the line breaks of its texts, knows no abbreviations, and complains in one line.
 
-    def __init__(self, prog=None, **options):
+    Of absl's flags it has --verbosity alone: the others are those of whatever libraries are
+    imported, and would take names away from recipes.
+    """
+
+    def __init__(self, prog: str | None = None, **options: Any) -> None:
         super().__init__(
-            prog,
+            prog=prog,
             **options,
             formatter_class=argparse.RawDescriptionHelpFormatter,
             # A script must not change its meaning because a later version adds a flag.
             allow_abbrev=False,
+            inherited_absl_flags=None,
+        )
+        for action in self._actions:
+            if "--helpfull" in action.option_strings:
+                action.help = argparse.SUPPRESS
+        self.add_argument(
+            "--verbosity",
+            metavar="N",
+            type=number(int, -3, 1),
+            action=_Verbosity,
+            default=argparse.SUPPRESS,
+            help="what libraries may say: -2 errors, -1 warnings too (the default), 0 what they "
+            "do, 1 everything",
+        )
+        self.add_argument(
+            "--debug",
+            action="store_true",
+            default=argparse.SUPPRESS,
+            help="show where an error comes from",
         )
 
-    def error(self, message):
+    def error(self, message: str) -> NoReturn:
+        """Says in one line what is wrong with the arguments, and ends with exit code 2."""
         messages.complain(f"{message} (see {self.prog} --help)", "error: ", self.prog)
         self.exit(2)
+
+
+class _Verbosity(argparse.Action):
+    """--verbosity, which acts at once, for parsing itself may import libraries."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        messages.set_verbosity(values)
 
 
 class Switch(argparse.Action):
     """--x and --nox."""
 
-    def __init__(self, option_strings, dest, **options):
+    def __init__(self, option_strings: Sequence[str], dest: str, **options: Any) -> None:
         super().__init__([*option_strings, f"--no{dest}"], dest, nargs=0, **options)
 
-    def __call__(self, parser, namespace, values, option_string=None):
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
         setattr(namespace, self.dest, option_string == f"--{self.dest}")
 
 
 def number(kind: type, low: float, high: float = math.inf, *, above: bool = False) -> Callable:
     """A type for argparse: a finite number from `low`, or above it, to `high`."""
 
-    def parse(text):
+    def parse(text: str) -> Any:
         with contextlib.suppress(ValueError, OverflowError):
             value = kind(text)
             if low <= value <= high and math.isfinite(value) and not (above and value == low):
@@ -58,7 +104,7 @@ def number(kind: type, low: float, high: float = math.inf, *, above: bool = Fals
 def choice(choices: Sequence[str]) -> Callable:
     """A type for argparse: one of some words."""
 
-    def parse(text):
+    def parse(text: str) -> str:
         if text not in choices:
             raise argparse.ArgumentTypeError(f"{text}: give {', '.join(choices)}")
         return text
@@ -69,7 +115,7 @@ def choice(choices: Sequence[str]) -> Callable:
 def word(words: dict, other: Callable | None = None) -> Callable:
     """A type for argparse: one of some words, each for a value, or what another type takes."""
 
-    def parse(text):
+    def parse(text: str) -> Any:
         if text in words:
             return words[text]
         if other is None:
@@ -115,7 +161,7 @@ def blend(text: str) -> dict[str, float]:
     return weights
 
 
-def add_max_size(parser):
+def add_max_size(parser: argparse._ActionsContainer) -> None:
     """Adds --max_size."""
     parser.add_argument(
         "--max_size",
@@ -125,7 +171,7 @@ def add_max_size(parser):
     )
 
 
-def add_painting(parser, *, style: str):
+def add_painting(parser: argparse._ActionsContainer, *, style: str) -> None:
     """Adds --style, of which this is the help, and what else `stylize` and `client` share."""
     parser.add_argument("--style", metavar="S[:W],...", type=blend, help=style)
     add_max_size(parser)

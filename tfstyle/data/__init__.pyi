@@ -14,10 +14,16 @@ from .digits import (
     read_idx as read_idx,
     scrambled as scrambled,
 )
+from .photos import (
+    Photos as Photos,
+    pictures_of as pictures_of,
+)
 from .sources import (
     SKIP_LIMIT as SKIP_LIMIT,
     DataError as DataError,
     ReadReport as ReadReport,
     checked_images as checked_images,
+    gallery as gallery,
     list_files as list_files,
+    name_of as name_of,
 )

@@ -1,10 +1,11 @@
 """Paintings by style: read, found in folders, split into those to train on and those kept out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import tensorflow as tf
 
 from tfstyle import images
 from tfstyle.data import batches, drawn, sources
@@ -36,6 +37,28 @@ def read(style: str, size: int) -> np.ndarray:
     if style in drawn.STYLES:
         return drawn.style(style, size)
     return images.fit(images.read(style), size)
+
+
+def read_all(style: str, size: int) -> dict[str, np.ndarray]:
+    """Several styles, each of one picture: {name: as `read` gives it}, in order.
+
+    Args:
+        style: image files, folders of them, or names of styles that tfstyle draws, separated by
+            commas. A style is called as its file is.
+        size: see `read`.
+
+    Raises:
+        ArgumentError: where two have one name.
+        DataError, ImageError: for what is not there or cannot be read.
+    """
+    found: dict[str, np.ndarray] = {}
+    for part in [style] if Path(style).exists() else style.split(","):
+        is_drawn = part.strip() in drawn.STYLES
+        for path in [Path(part.strip())] if is_drawn else sources.list_files(part):
+            if path.stem in found:
+                raise ArgumentError(f"style {path}: another is called {path.stem} too; rename one")
+            found[path.stem] = read(str(path), size)
+    return found
 
 
 def find(style: str, folder: Path) -> dict[str, list[Path]]:
@@ -79,7 +102,9 @@ def keep_out(works: Sequence[Path], folder: Path, *, seed: int) -> Split:
         count = round(_KEPT_OUT * len(works))
         told = f"{count} of {len(works)} paintings"
         return Split(sorted(order[count:]), sorted(order[:count]), (1.0, 1.6), told)
-    trained, kept_out, ratios = [], [], []
+    trained: list[Path] = []
+    kept_out: list[Path] = []
+    ratios = []
     for i, path in enumerate(works):
         picture = images.read(path)
         axis = int(picture.shape[1] > picture.shape[0])
@@ -93,3 +118,58 @@ def keep_out(works: Sequence[Path], folder: Path, *, seed: int) -> Split:
     ratio = max(1.0, float(np.mean(ratios)))
     told = f"{_KEPT_OUT:.0%} of the longer side of each of {len(works)}"
     return Split(trained, kept_out, (ratio, 1.6 * ratio), told)
+
+
+def split(style: str, folder: Path, *, seed: int) -> dict[str, Split]:
+    """{name of a style: its paintings, some kept out}, of several styles.
+
+    Args:
+        style: see `find`.
+        folder: to write drawn and cut pictures below.
+        seed: decides which paintings.
+    """
+    found = find(style, folder)
+    return {name: keep_out(works, folder / name, seed=seed) for name, works in found.items()}
+
+
+def in_turn(
+    splits: Mapping[str, Split],
+    *,
+    batch_size: int,
+    crop_size: int,
+    seed: int = 0,
+    skip: int = 0,
+    shard: tuple[int, int] = (0, 1),
+    strict: bool = False,
+) -> tuple[tf.data.Dataset, list[sources.ReadReport]]:
+    """Endless batches of crops of the training paintings: painting i is of style i modulo N.
+
+    Args:
+        splits: of N styles.
+        batch_size, crop_size, seed, skip, shard, strict: see `data.image_batches`.
+
+    Returns:
+        (dataset, reports of its sources): (float32 crops [B, crop_size, crop_size, 3] in [0, 1],
+        the style of each [B, N], one 1 a row), B the share of batch_size that `shard` says.
+    """
+    count, start = len(splits), skip * batch_size
+    of_styles = [
+        batches.image_batches(
+            each.training,
+            batch_size=1,
+            crop_size=crop_size,
+            seed=seed + 1 + i,
+            skip=-((i - start) // count),
+            scale=each.scale,
+            strict=strict,
+        )
+        for i, each in enumerate(splits.values())
+    ]
+    turns = tf.data.Dataset.counter(start).map(lambda i: i % count)
+    pictures = tf.data.Dataset.choose_from_datasets([of_one for of_one, _ in of_styles], turns)
+    styles = turns.map(lambda turn: tf.one_hot(turn, count))
+    shown = tf.data.Dataset.zip(pictures.unbatch(), styles).batch(batch_size, drop_remainder=True)
+    first, size = batches.part_of(batch_size, shard)
+    part = slice(first, first + size)
+    shown = shown.map(lambda pictures, styles: (pictures[part], styles[part]))
+    return shown, [report for _, report in of_styles]

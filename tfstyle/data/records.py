@@ -1,7 +1,8 @@
 """TFRecord shards of encoded images, with an index by which any of them is read at random.
 
 A folder holds images-00000-of-00004.tfrecord and so on, which every TFRecord reader takes, and
-index.json. A record is a tf.train.Example with the features "image" (bytes of a file) and "name".
+index.json. A record is a tf.train.Example with the features "image" (bytes of a file), "name" and,
+where it is known, "source_sha256" (hex digest of the file that the image was made from).
 Image i is record i // shards of shard i % shards, so that all shards are alike and of one size.
 
 A record is its length (uint64, little-endian), the checksum of that, the data, and the checksum of
@@ -12,8 +13,6 @@ TensorFlow reads such files from the front only, so that reading at an offset is
 import hashlib
 import json
 import os
-import secrets
-import shutil
 import struct
 from collections.abc import Iterable
 from pathlib import Path
@@ -22,6 +21,7 @@ import google_crc32c
 import numpy as np
 import tensorflow as tf
 
+from tfstyle import files
 from tfstyle.errors import ArgumentError, TfstyleError
 
 INDEX = "index.json"
@@ -34,14 +34,13 @@ class RecordsError(TfstyleError, ValueError):
     """Records that cannot be written or read; the message names them and the mend."""
 
 
-def write(
-    folder: str | os.PathLike, encoded: Iterable[tuple[str, bytes]], *, shards: int
-) -> list[Path]:
+def write(folder: str | os.PathLike, encoded: Iterable[tuple], *, shards: int) -> list[Path]:
     """Writes a folder of records whole or not at all.
 
     Args:
         folder: to make; it may exist, if it is empty.
-        encoded: (name, bytes of an image file) of each image.
+        encoded: (name, bytes of an image file) of each image, and after them, where it is known,
+            the SHA-256 of the file that it was made from, in hex.
         shards: files, at least 1.
 
     Returns:
@@ -56,37 +55,35 @@ def write(
         raise RecordsError(f"shards {shards}: give at least 1.")
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise RecordsError(f"{folder}: exists. Remove it, or give another folder.")
-    temporary = folder.parent / f".tfstyle-{secrets.token_hex(8)}.tmp"
     try:
-        temporary.mkdir(parents=True)
-        paths = [temporary / f"images-{i:05}-of-{shards:05}.tfrecord" for i in range(shards)]
-        index = {"version": _VERSION, "tensorflow": tf.__version__}
-        index |= _write_shards(paths, encoded)
-        if index["count"] < shards:
-            raise RecordsError(
-                f"{index['count']} images for {shards} shards: give at most as many shards."
-            )
-        (temporary / INDEX).write_text(json.dumps(index) + "\n")
-        os.replace(temporary, folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with files.whole(folder) as temporary:
+            temporary.mkdir()
+            paths = [temporary / f"images-{i:05}-of-{shards:05}.tfrecord" for i in range(shards)]
+            index = {"version": _VERSION, "tensorflow": tf.__version__}
+            index |= _write_shards(paths, encoded)
+            if index["count"] < shards:
+                raise RecordsError(
+                    f"{index['count']} images for {shards} shards: give at most as many shards."
+                )
+            (temporary / INDEX).write_text(json.dumps(index) + "\n")
     except OSError as error:
         raise RecordsError(f"{folder}: cannot be written ({error.strerror or error}).") from error
     except tf.errors.OpError as error:
         raise RecordsError(f"{folder}: cannot be written ({error.message}).") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return [folder / path.name for path in paths]
 
 
-def _write_shards(paths: list[Path], encoded: Iterable[tuple[str, bytes]]) -> dict:
+def _write_shards(paths: list[Path], encoded: Iterable[tuple]) -> dict:
     """Entries of the index."""
-    offsets = [[] for _ in paths]
+    offsets: list[list[int]] = [[] for _ in paths]
     ends = [0 for _ in paths]
     writers = []
     count = 0
     try:
         writers += [tf.io.TFRecordWriter(os.fspath(path)) for path in paths]
-        for name, image in encoded:
-            record = _example(name, image)
+        for name, image, *source in encoded:
+            record = _example(name, image, *source)
             shard = count % len(paths)
             writers[shard].write(record)
             offsets[shard].append(ends[shard])
@@ -104,11 +101,13 @@ def _write_shards(paths: list[Path], encoded: Iterable[tuple[str, bytes]]) -> di
     return {"count": count, "shards": told}
 
 
-def _example(name: str, image: bytes) -> bytes:
-    def feature(value):
+def _example(name: str, image: bytes, source: str = "") -> bytes:
+    def feature(value: bytes) -> tf.train.Feature:
         return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
 
     features = {"image": feature(image), "name": feature(os.fsencode(name))}
+    if source:
+        features["source_sha256"] = feature(source.encode())
     return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
 
 
@@ -119,7 +118,7 @@ class Records:
         folder: where they are.
     """
 
-    def __init__(self, folder: str | os.PathLike):
+    def __init__(self, folder: str | os.PathLike) -> None:
         """
         Raises:
             RecordsError: where the index or a shard is missing or torn.
@@ -170,6 +169,14 @@ class Records:
         Raises:
             RecordsError: where its record is damaged.
         """
+        name, image, _ = self._record(number)
+        return name, image
+
+    def source(self, number: int) -> str:
+        """SHA-256 of the file that an image was made from; "" where the record does not tell."""
+        return self._record(number)[2]
+
+    def _record(self, number: int) -> tuple[str, bytes, str]:
         place, shard = divmod(number, len(self._paths))
         path, start = self._paths[shard], int(self._starts[shard][place])
         try:
@@ -192,7 +199,10 @@ class Records:
         name, image = (features[key].bytes_list.value for key in ("name", "image"))
         if len(name) != 1 or len(image) != 1:
             raise RecordsError(f"{path}: no name and image at byte {start}.")
-        return os.fsdecode(name[0]), image[0]
+        source = (
+            features["source_sha256"].bytes_list.value if "source_sha256" in features else [b""]
+        )
+        return os.fsdecode(name[0]), image[0], source[0].decode()
 
 
 def _masked_crc(data: bytes) -> int:

@@ -1,18 +1,28 @@
 """Where images come from: folders, TFDS datasets, records; which of them can be read."""
 
 import functools
+import hashlib
 import os
+import re
 import typing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
 from pathlib import Path
 
+import anyascii
+import numpy as np
+
 from tfstyle import images
 from tfstyle.data import records
 from tfstyle.errors import TfstyleError
 
+if typing.TYPE_CHECKING:
+    import tensorflow_datasets as tfds
+
 # Of all images, as many may be unreadable; more says that something is wrong with the folder.
 SKIP_LIMIT = 0.1
+# The feature by which a TFDS dataset tells the digest of the file an image was made from.
+_SOURCE = "source_sha256"
 JPEG = b"\xff\xd8\xff"
 
 
@@ -26,17 +36,24 @@ class ReadReport:
     Attributes:
         total: images found.
         seen: images read or tried so far, each counted once.
+        excluded: of these, left out because they were to be.
         skipped: (name, reason) of those that could not be read.
     """
 
-    def __init__(self, total: int, *, strict: bool = False):
+    def __init__(self, total: int, *, strict: bool = False) -> None:
         self.total = total
         self.seen = 0
+        self.excluded = 0
         self.skipped: list[tuple[str, str]] = []
         self._strict = strict
 
     def check(self) -> None:
-        """Raises DataError when more than 10 % of all images (strict: any) are unreadable."""
+        """Raises DataError when more than 10 % of all images (strict: any) are unreadable.
+
+        Or where all were to be left out.
+        """
+        if self.excluded == self.total:
+            raise DataError(f"all {self.total} images are excluded: there are none to read.")
         skipped = list(self.skipped)
         if len(skipped) <= (0 if self._strict else SKIP_LIMIT * self.total):
             return
@@ -69,7 +86,7 @@ def checked_images(
     *,
     max_size: int | None = None,
     strict: bool = False,
-) -> tuple[Iterator[tuple[str, bytes]], ReadReport]:
+) -> tuple[Iterator[tuple[str, bytes, str]], ReadReport]:
     """Each image of a source once, in its order, brought to what `images.decode` takes.
 
     Args:
@@ -79,8 +96,9 @@ def checked_images(
         strict: whether none may be unreadable.
 
     Returns:
-        (iterator, report): (name, bytes) of each image, named by its path below the folder given;
-        and which could not be read. The iterator raises DataError where these become too many.
+        (iterator, report): (name, bytes, SHA-256 of what it was made from) of each image, named by
+        its path below the folder given; and which could not be read. The iterator raises DataError
+        where these become too many.
 
     Raises:
         DataError: when there are no images.
@@ -88,30 +106,33 @@ def checked_images(
     items = find_items(source)
     report = ReadReport(len(items), strict=strict)
 
-    def prepared(item):
+    def prepared(item: Item) -> tuple[bytes, str, str | None]:
         try:
             stored = item.load()
+            source = item.source() if item.source else ""
+            source = source or hashlib.sha256(stored).hexdigest()
             if max_size is None:
                 if item.checked:
-                    return stored, None
-                return images.to_graph_bytes(stored, name=item.name), None
+                    return stored, source, None
+                return images.to_graph_bytes(stored, name=item.name), source, None
             image = images.decode_bytes(stored, name=item.name)
             if max(image.shape[:2]) > max_size:
                 kind = "jpeg" if stored.startswith(JPEG) else "png"
-                return images.encode(images.fit(image, max_size), kind), None
-            return images.to_graph_bytes(stored, name=item.name), None
+                return images.encode(images.fit(image, max_size), kind), source, None
+            return images.to_graph_bytes(stored, name=item.name), source, None
         except (images.ImageError, records.RecordsError) as error:
-            return None, str(error).removeprefix(f"{item.name}: ")
+            return b"", "", str(error).removeprefix(f"{item.name}: ")
 
-    def iterate():
+    def iterate() -> Iterator[tuple[str, bytes, str]]:
         at_once = 2 * (os.cpu_count() or 1)
         with futures.ThreadPoolExecutor() as pool:
             for start in range(0, len(items), at_once):
                 some = items[start : start + at_once]
-                for item, (data, reason) in zip(some, pool.map(prepared, some), strict=True):
+                done = pool.map(prepared, some)
+                for item, (data, source, reason) in zip(some, done, strict=True):
                     report.seen += 1
                     if reason is None:
-                        yield item.label, data
+                        yield item.label, data, source
                     else:
                         report.skipped.append((item.name, reason))
                         report.check()
@@ -126,23 +147,24 @@ class Item(typing.NamedTuple):
     label: str
     load: Callable[[], bytes]
     checked: bool = False  # known to be what `images.decode` takes
+    source: Callable[[], str] | None = None  # SHA-256 of the file it was made from, "" if unknown
 
 
-def _parts(source) -> list[str | os.PathLike]:
+def _parts(source: str | os.PathLike | Sequence[str | os.PathLike]) -> list[str | os.PathLike]:
     """A source's folders, files and TFDS names."""
     if isinstance(source, str) and not os.path.exists(source):
         return [part.strip() for part in source.split(",") if part.strip()]
     return [source] if isinstance(source, str | os.PathLike) else list(source)
 
 
-def _files(path) -> list[Path]:
+def _files(path: str | os.PathLike) -> list[Path]:
     try:
         return images.list_images(path)
     except images.ImageError as error:
         raise DataError(str(error)) from error
 
 
-def _nothing_in(parts, excluded: int = 0) -> str:
+def _nothing_in(parts: Sequence[str | os.PathLike], excluded: int = 0) -> str:
     looked_in = ", ".join(map(str, parts)) or "no source"
     return (
         f"{looked_in}: no images. Looked for {', '.join(images.SUFFIXES)} in all folders below"
@@ -150,8 +172,11 @@ def _nothing_in(parts, excluded: int = 0) -> str:
     )
 
 
-def find_items(source, exclude=()) -> list[Item]:
-    """All images of a source."""
+def find_items(
+    source: str | os.PathLike | Sequence[str | os.PathLike],
+    exclude: Sequence[str | os.PathLike] = (),
+) -> list[Item]:
+    """All images of a source, but for the files to exclude and what lies in folders of them."""
     left_out = set()
     for path in exclude:
         if not Path(path).exists():
@@ -179,13 +204,103 @@ def find_items(source, exclude=()) -> list[Item]:
     return items
 
 
+def digests(exclude: Sequence[str | os.PathLike]) -> frozenset[str]:
+    """SHA-256 by which images to exclude are known in datasets and records, and copies in folders.
+
+    Of each file, and of what `images.to_graph_bytes` makes of it, which is what records hold.
+
+    Args:
+        exclude: image files, or folders of such.
+    """
+    found = set()
+    for path in (file for part in exclude for file in _files(part)):
+        try:
+            stored = images.read_bytes(path)
+            found.add(hashlib.sha256(stored).hexdigest())
+            found.add(hashlib.sha256(images.to_graph_bytes(stored, name=str(path))).hexdigest())
+        except images.ImageError:
+            pass  # what cannot be read is not trained on
+    return frozenset(found)
+
+
+def is_one_of(item: Item, stored: bytes, known: frozenset[str]) -> bool:
+    """Whether an image, of which this is what is stored, has one of the digests of `digests`."""
+    if not known:
+        return False
+    if hashlib.sha256(stored).hexdigest() in known:
+        return True
+    return item.source is not None and item.source() in known
+
+
+def name_of(source: str) -> str:
+    """A name for what is made from a source: letters, digits, "_" and "-".
+
+    "The Starry Night (1889).jpg" -> "The_Starry_Night_1889", "tfds:monet:style" -> "monet_style",
+    "records:photos.records" -> "photos", "a/,b/" -> "a_b", and other scripts in Latin letters. ""
+    where nothing is left.
+    """
+    words = []
+    for part in [source] if os.path.exists(source) else source.split(","):
+        kind, _, rest = part.strip().partition(":")
+        if kind == "tfds":
+            words += re.sub(r"\[.*?\]", "", rest).split(":")
+        else:
+            words.append(Path(rest if kind == "records" else part.strip()).stem)
+    latin = anyascii.anyascii("_".join(words))
+    return re.sub(r"_+", "_", re.sub(r"[^A-Za-z0-9-]+", "_", latin)).strip("_-")
+
+
+def gallery(
+    source: str | os.PathLike | Sequence[str | os.PathLike],
+    *,
+    size: int,
+    count: int = 200,
+    seed: int = 0,
+    exclude: Sequence[str | os.PathLike] = (),
+) -> list[np.ndarray]:
+    """Whole pictures of a source, to judge by: float32 RGB [H, W, 3] in [0, 1].
+
+    Args:
+        source, exclude: as of `image_batches`.
+        size: longest side in pixels, at most.
+        count: at most; of more, some are drawn.
+        seed: by which they are drawn.
+
+    Raises:
+        DataError: where there is none that can be read.
+    """
+    items, known = find_items(source, exclude), digests(exclude)
+    found: list[tuple[int, np.ndarray]] = []
+    reason = ""
+    for index in np.random.default_rng(seed).permutation(len(items)):
+        if len(found) == count:
+            break
+        item = items[index]
+        try:
+            stored = item.load()
+            if not is_one_of(item, stored, known):
+                picture = images.decode_bytes(stored, name=item.name)
+                found.append((index, images.fit(picture, size)))
+        except (images.ImageError, records.RecordsError) as error:
+            reason = str(error)
+    if not found:
+        raise DataError(f"{source}: no image in it that can be shown. {reason}".rstrip())
+    return [picture for _, picture in sorted(found, key=lambda pair: pair[0])]
+
+
 def _find_in_records(source: str) -> list[Item]:
     try:
         found = records.Records(source.removeprefix("records:"))
     except records.RecordsError as error:
         raise DataError(str(error)) from error
     return [
-        Item(f"{source}#{i}", f"{i}", functools.partial(_image_in, found, i), checked=True)
+        Item(
+            f"{source}#{i}",
+            f"{i}",
+            functools.partial(_image_in, found, i),
+            checked=True,
+            source=functools.partial(found.source, i),
+        )
         for i in range(len(found))
     ]
 
@@ -194,7 +309,12 @@ def _image_in(found: records.Records, number: int) -> bytes:
     return found.read(number)[1]
 
 
-def installed_builder(source: str, name: str):
+def installed_builder(source: str, name: str) -> "tfds.core.DatasetBuilder":
+    """TFDS's builder of a dataset by its name; `source` is what messages call it.
+
+    Raises:
+        DataError: where TFDS knows of none.
+    """
     # Imported here: it takes a moment, and few need it.
     import tensorflow_datasets as tfds
 
@@ -204,7 +324,8 @@ def installed_builder(source: str, name: str):
         raise DataError(f"{source}: TFDS has no dataset {name!r}.") from None
 
 
-def not_prepared(source: str, builder) -> DataError:
+def not_prepared(source: str, builder: "tfds.core.DatasetBuilder") -> DataError:
+    """The error of a dataset that TFDS knows and has not prepared here."""
     # tfds.load would go and fetch it, which without a network never ends.
     name = source.removeprefix("tfds:").partition(":")[0]
     return DataError(
@@ -223,7 +344,8 @@ def _find_in_tfds(source: str) -> list[Item]:
     if not keys:
         raise DataError(f"{source}: no image among its features {', '.join(sorted(features))}.")
     key = "image" if "image" in keys else keys[0]
-    wanted = tfds.decode.PartialDecoding({key: True}, decoders={key: tfds.decode.SkipDecoding()})
+    specs = {key: True} | ({_SOURCE: True} if _SOURCE in features else {})
+    wanted = tfds.decode.PartialDecoding(specs, decoders={key: tfds.decode.SkipDecoding()})
     try:
         examples = builder.as_dataset(
             split=split, decoders=wanted, read_config=tfds.ReadConfig(try_autocache=False)
@@ -235,6 +357,11 @@ def _find_in_tfds(source: str) -> list[Item]:
             f"{source}: no split {split!r}. There are {', '.join(builder.info.splits)}."
         ) from error
     return [
-        Item(f"{source}#{number}", f"{number}", functools.partial(bytes, example[key]))
+        Item(
+            f"{source}#{number}",
+            f"{number}",
+            functools.partial(bytes, example[key]),
+            source=functools.partial(bytes.decode, example.get(_SOURCE, b"")),
+        )
         for number, example in enumerate(examples.as_numpy_iterator())
     ]

@@ -9,6 +9,9 @@ from .parity import (
     BOUNDS as BOUNDS,
     PARITY_SIZES as PARITY_SIZES,
 )
+from .release import (
+    Release as Release,
+)
 from .saved_model import (
     MAX_SERVED_PIXELS as MAX_SERVED_PIXELS,
     TFLITE_VARIANTS as TFLITE_VARIANTS,

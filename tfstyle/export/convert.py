@@ -1,5 +1,7 @@
 """The one TFLite converter: any generator, any variant, any size or one alone."""
 
+from __future__ import annotations
+
 import contextlib
 import dataclasses
 import os
@@ -7,12 +9,16 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tfstyle import images
 from tfstyle.export import flatbuffer
 from tfstyle.export.errors import DeviceError
+
+if TYPE_CHECKING:
+    import keras
 
 # float32 as trained; float16 half the size; dynamic: int8 weights, activations quantised as they
 # come; int8: both, with ranges seen on calibration photos.
@@ -43,7 +49,7 @@ class Source:
     parts: Mapping[str, Callable] = dataclasses.field(default_factory=dict)
 
 
-def in_float32(generator):
+def in_float32(generator: keras.Model) -> keras.Model:
     """A copy that computes in float32, its variables on one device and without an optimizer.
 
     Under mixed_float16 the converter fails; a copy is also free of the distribution strategy that
@@ -59,7 +65,7 @@ def in_float32(generator):
     return copy
 
 
-def from_keras(generator, name: str, card: Mapping | None = None) -> Source:
+def from_keras(generator: keras.Model, name: str, card: Mapping | None = None) -> Source:
     """A `Source` of a Keras generator.
 
     For images that do not fit into memory, one with instance norm has signatures for `parts`:
@@ -104,7 +110,7 @@ def from_keras(generator, name: str, card: Mapping | None = None) -> Source:
     return Source(name, stylize, style_names(card, count), card, alive, parts)
 
 
-def style_count(generator) -> int:
+def style_count(generator: keras.Model) -> int:
     """How many styles a generator blends; 0 where it has one alone and takes no weights."""
     return generator.inputs[1].shape[-1] if len(generator.inputs) > 1 else 0
 

@@ -111,7 +111,7 @@ def _from_saved_model(folder: Path) -> Source:
         raise DeviceError(f"{folder}: signature 'float' takes {sorted(takes)}, not images alone")
     count = takes["style_weights"].shape[1] if "style_weights" in takes else 0
 
-    def stylize(batch, weights=None):
+    def stylized(batch: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
         given = {"images": batch}
         if weights is not None:
             given["style_weights"] = weights
@@ -121,7 +121,7 @@ def _from_saved_model(folder: Path) -> Source:
 
     name = folder.parent.name if folder.name.isdecimal() else folder.name
     card = stylize.read_card(folder)
-    return Source(name, stylize, style_names(card, count), card, loaded)
+    return Source(name, stylized, style_names(card, count), card, loaded)
 
 
 def _from_run(built, options_file: Path) -> Source:
@@ -255,7 +255,7 @@ def export(
 
 
 def _judged(variant: str, path: Path, source: Source, expected, photos, size) -> dict:
-    run = runners.TFLiteRunner(path, os.cpu_count())
+    run = runners.TFLiteRunner(path, os.cpu_count() or 1)
     worst = parity.measure(run, expected, photos, styles=len(source.styles))
     verdict = parity.verdict(f"tflite_{variant}", worst)
     content = path.read_bytes()

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -36,7 +37,7 @@ def metadata(
         "colors": "sRGB as stored in files",
         "range": [0, 1],
     }
-    inputs = {"images": image}
+    inputs: dict[str, dict[str, Any]] = {"images": image}
     if styles:
         shape = [1, len(styles)]
         inputs["style_weights"] = {"dtype": "float32", "shape": shape, "range": [0, 1], "sum": 1}

@@ -42,7 +42,7 @@ def measure(
         styles: how many; see `weights_to_try`.
     """
     tried = [[np.array([weights], np.float32)] for weights in weights_to_try(styles)] or [[]]
-    worst = {"max": [], "mean": []}
+    worst: dict[str, list[float]] = {"max": [], "mean": []}
     for photo in photos:
         # Through uint8, so that every artifact gets the same values, as a photo comes.
         image = images.from_uint8(images.to_uint8(photo))[np.newaxis]
@@ -75,7 +75,7 @@ def reference(stylize: Callable, styles: int = 0) -> Callable:
     known = {}
 
     def run(*given):
-        key = tuple(hashlib.sha256(np.ascontiguousarray(each)).digest() for each in given)
+        key = tuple(hashlib.sha256(np.ascontiguousarray(each).tobytes()).digest() for each in given)
         if key not in known:
             with tf.device("CPU"):
                 known[key] = traced(*map(tf.constant, given)).numpy()

@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -134,7 +135,7 @@ def options_file(run: Path) -> Path:
     return (run.parent if run.name == "best" else run) / "options.json"
 
 
-def restore(checkpoint: str, **networks: keras.Model):
+def restore(checkpoint: str, **networks: keras.Model) -> None:
     """Gives networks the weights that stand in a checkpoint under these names.
 
     Raises:
@@ -178,8 +179,10 @@ def _told(value, key: str):
     return value.get(key) if isinstance(value, Mapping) else None
 
 
-def _guessed(options: dict, styles: int) -> keras.Model:
+def _guessed(options: Mapping, styles: int) -> keras.Model:
     """A generator as the pipelines built it that noted no network, by names of their options."""
+    build: Callable[..., keras.Model]
+    extra: dict[str, Any]
     if "residual_blocks" in options:
         build, extra = generators.unet_generator, {}
     elif styles:

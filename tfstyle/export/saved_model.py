@@ -20,6 +20,7 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -34,7 +35,7 @@ from tfstyle.export.errors import ExportError
 from tfstyle.networks import description, statistics
 from tfstyle.stylize import runners
 
-MAX_SERVED_PIXELS = signatures.MAX_SERVED_PIXELS
+MAX_SERVED_PIXELS: int = signatures.MAX_SERVED_PIXELS
 
 # [0, 1] float32 -> [0, 1] float32 in all three; by the suffix that their files bear before .tflite.
 TFLITE_VARIANTS = ("float32", "float16", "dynamic")
@@ -266,7 +267,7 @@ def _parity(source: convert.Source, photo, saved_model: Path, tflite: dict[str, 
 
     runs = {"saved_model_float": run_float, "saved_model_uint8": run_uint8}
     for variant, path in tflite.items():
-        runs[f"tflite_{variant}"] = runners.TFLiteRunner(path, os.cpu_count())
+        runs[f"tflite_{variant}"] = runners.TFLiteRunner(path, os.cpu_count() or 1)
     judged = [images.resize(photo, size) for size in parity.PARITY_SIZES]
     found, failures = {}, []
     for artifact, run in runs.items():
@@ -285,7 +286,7 @@ def _parity(source: convert.Source, photo, saved_model: Path, tflite: dict[str, 
             "written. Look for an operation that the converter approximates, or train further: "
             "weights of an unfinished training can be too wide for int8"
         )
-    told = {"sizes": [list(size) for size in parity.PARITY_SIZES]}
+    told: dict[str, Any] = {"sizes": [list(size) for size in parity.PARITY_SIZES]}
     if styles:
         told["style_weights"] = parity.weights_to_try(styles)
     return told | found

@@ -1,6 +1,7 @@
 """The signatures of a SavedModel as TensorFlow Serving takes them, and the requests for warm-up."""
 
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -10,7 +11,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 from tfstyle import images
 from tfstyle.export.convert import style_count
 
-MAX_SERVED_PIXELS = images.MAX_SERVED_PIXELS
+MAX_SERVED_PIXELS: int = images.MAX_SERVED_PIXELS
 
 
 def servable(generator: keras.Model) -> tuple[tf.Module, dict]:
@@ -72,7 +73,7 @@ def servable(generator: keras.Model) -> tuple[tf.Module, dict]:
     }
 
 
-def write_warm_up(saved_model: Path, name: str, photo: np.ndarray, styles: int):
+def write_warm_up(saved_model: Path, name: str, photo: np.ndarray, styles: int) -> None:
     """Writes requests that TensorFlow Serving runs when it loads the model: the first are slow.
 
     https://www.tensorflow.org/tfx/serving/saved_model_warmup
@@ -84,7 +85,7 @@ def write_warm_up(saved_model: Path, name: str, photo: np.ndarray, styles: int):
         styles: how many the model has; 0 for one that takes no weights.
     """
     small = images.resize(photo, (64, 64))
-    inputs = [
+    inputs: list[tuple[str, str, Any]] = [
         ("serving_default", "images", images.to_uint8(small)[np.newaxis]),
         ("float", "images", small[np.newaxis]),
         ("encoded", "image_bytes", [images.encode(small, "jpeg"), images.encode(small, "png")]),
@@ -103,7 +104,7 @@ def write_warm_up(saved_model: Path, name: str, photo: np.ndarray, styles: int):
             writer.write(log.SerializeToString())
 
 
-def describe(function) -> dict:
+def describe(function: Any) -> dict:
     """{"inputs": {"images": "uint8 [None, None, None, 3]"}, "outputs": {...}} of a signature.
 
     Args:

@@ -15,6 +15,9 @@ from .bundled import (
     vgg16 as vgg16,
     vgg16_light as vgg16_light,
 )
+from .perceptual import (
+    Perceptual as Perceptual,
+)
 from .receptive_field import (
     receptive_field as receptive_field,
 )

@@ -7,21 +7,25 @@ import numpy as np
 from tfstyle.images import arrays
 
 
-def sample_grid(model: Callable, photos: np.ndarray) -> np.ndarray:
+def sample_grid(
+    model: Callable, photos: np.ndarray, style_weights: np.ndarray | None = None
+) -> np.ndarray:
     """Photos above their stylized versions.
 
     Args:
         model: generator, [B, H, W, 3] in [0, 1] -> the same.
         photos: [B, H, W, 3] in [0, 1].
+        style_weights: of each photo, [B or more, styles], where the model has several styles.
 
     Returns:
         [2 H, B W, 3] in [0, 1].
     """
-    stylized = arrays.from_uint8(arrays.to_uint8(np.asarray(model(photos))))
+    inputs = photos if style_weights is None else [photos, style_weights[: len(photos)]]
+    stylized = arrays.from_uint8(arrays.to_uint8(np.asarray(model(inputs))))
     return np.concatenate([np.concatenate(list(row), axis=1) for row in (photos, stylized)])
 
 
-def tiled(digits, columns: int = 10) -> np.ndarray:
+def tiled(digits: np.ndarray, columns: int = 10) -> np.ndarray:
     """Digits as one picture, row by row, black where the last row is not full.
 
     Args:
@@ -83,3 +87,19 @@ def grid(rows: Sequence[Sequence[np.ndarray | None]], size: int = 256) -> np.nda
             band[top : top + height, left : left + width] = cell
         bands += [np.ones((gutter, band.shape[1], 3), np.float32), band]
     return np.concatenate(bands[1:])
+
+
+def blends(stylizer: Callable, photo: np.ndarray, styles: int) -> np.ndarray:
+    """A photo from each of the first styles to the next, in four steps; a row a pair.
+
+    Args:
+        stylizer: (photo, style={index: weight}) -> stylized photo.
+        photo: [H, W, 3] in [0, 1].
+        styles: how many there are, at least 2.
+    """
+    return grid(
+        [
+            [stylizer(photo, style={one: 4 - i, one + 1: i}) for i in range(5)]
+            for one in range(min(4, styles - 1))
+        ]
+    )

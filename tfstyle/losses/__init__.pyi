@@ -29,3 +29,7 @@ from .style import (
     style_loss as style_loss,
     wasserstein_style_loss as wasserstein_style_loss,
 )
+from .weights import (
+    GanWeights as GanWeights,
+    Weights as Weights,
+)

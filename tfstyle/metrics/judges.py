@@ -1,17 +1,24 @@
 """Judges of a result that are trained networks: of digits, of styles."""
 
 import math
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 import keras
 import numpy as np
+import tensorflow as tf
 
+from tfstyle import files
 from tfstyle.data.digits import scrambled
 from tfstyle.errors import ArgumentError
 from tfstyle.networks.digits import digit_classifier
 
 
-def train_judge(digits, labels, *, width: int = 32, epochs: int = 4, seed: int = 0) -> keras.Model:
+def train_judge(
+    digits: np.ndarray, labels: np.ndarray, *, width: int = 32, epochs: int = 4, seed: int = 0
+) -> keras.Model:
     """A classifier to judge generated digits by, trained on real ones and on what is no digit.
 
     Trained on digits alone, a classifier is sure of much that is none. So it is also given the
@@ -42,6 +49,49 @@ def train_judge(digits, labels, *, width: int = 32, epochs: int = 4, seed: int =
     return classifier
 
 
+def judge_of(
+    file: Path, pictures: np.ndarray, labels: np.ndarray, *, seed: int, keep: bool, write: bool
+) -> keras.Model | None:
+    """The judge of a run: the one that it was begun with, or a new one.
+
+    Args:
+        file: where it lies.
+        pictures, labels, seed: see `train_judge`.
+        keep: whether to take the one in the file, where there is one.
+        write: whether to train and to write one, where there is none to take; None else.
+    """
+    if keep and file.exists():
+        return keras.models.load_model(file)
+    if not write:
+        return None
+    print("training the judge, for a minute or two", file=sys.stderr)
+    judge = train_judge(pictures, labels, seed=seed)
+    files.write_whole(file, judge.save)
+    return judge
+
+
+def figures_of_judge(
+    probabilities: Callable, pictures: np.ndarray, labels: np.ndarray, unlike: Mapping
+) -> dict[str, float]:
+    """How far a judge can be relied on.
+
+    Args:
+        probabilities: pictures -> [M, classes].
+        pictures, labels: that it was not trained on.
+        unlike: {name: pictures that are none}.
+    """
+    found = probabilities(pictures)
+    return {
+        "accuracy": float(np.mean(found.argmax(axis=1) == labels)),
+        "mean_probability": float(np.mean(found.max(axis=1))),
+        "share_of_real_digits": recognised(found).share,
+        **{
+            f"share_of_{name}": recognised(probabilities(others)).share
+            for name, others in unlike.items()
+        },
+    }
+
+
 class Recognised(NamedTuple):
     """How many digits a classifier is sure of: `recognised`."""
 
@@ -50,7 +100,9 @@ class Recognised(NamedTuple):
     classes: int  # those that make up at least `least` of all digits
 
 
-def recognised(probabilities, *, confidence: float = 0.9, least: float = 0.01) -> Recognised:
+def recognised(
+    probabilities: np.ndarray, *, confidence: float = 0.9, least: float = 0.01
+) -> Recognised:
     """What share of digits is surely one of the classes, and how many classes occur.
 
     Args:
@@ -69,7 +121,12 @@ def recognised(probabilities, *, confidence: float = 0.9, least: float = 0.01) -
 
 
 def nearest_mean_classifier(
-    extractor: keras.Model, pictures, labels, *, batch_size: int = 32, name: str = "nearest_mean"
+    extractor: keras.Model,
+    pictures: np.ndarray,
+    labels: np.ndarray,
+    *,
+    batch_size: int = 32,
+    name: str = "nearest_mean",
 ) -> keras.Model:
     """Classifier in closed form, as a judge that no training has touched.
 
@@ -126,6 +183,15 @@ def nearest_mean_classifier(
     return model
 
 
+def odds_of_any_style(logits: tf.Tensor) -> tf.Tensor:
+    """Log odds that a picture is of any of N styles and not generated: [B, N + 1] -> [B].
+
+    Args:
+        logits: "generated" the last.
+    """
+    return tf.reduce_logsumexp(logits[:, :-1], axis=1) - logits[:, -1]
+
+
 class Classed(NamedTuple):
     """What classes pictures of known styles were given: `classed`."""
 
@@ -134,7 +200,7 @@ class Classed(NamedTuple):
     confusion: list[list[int]]  # pictures of each style (row) given each class (column)
 
 
-def classed(logits, styles, *, count: int) -> Classed:
+def classed(logits: np.ndarray, styles: np.ndarray, *, count: int) -> Classed:
     """How often pictures are given their style.
 
     Args:
@@ -150,4 +216,45 @@ def classed(logits, styles, *, count: int) -> Classed:
         float(np.mean(given == styles)),
         float(np.mean(logits[:, :count].argmax(axis=1) == styles)),
         confusion.tolist(),
+    )
+
+
+def classed_by(
+    networks: Mapping[str, keras.Model], what: str, pictures: np.ndarray, *, styles: int
+) -> dict[str, dict]:
+    """`classed` by several networks, of as many pictures of each style, the first style's first.
+
+    Args:
+        networks: {name: classifier}, [B, H, W, 3] in [0, 1] -> logits [B, styles or more].
+        what: what the pictures are, for the names of the figures.
+        pictures: [styles * M, H, W, 3] in [0, 1].
+        styles: how many.
+
+    Returns:
+        {"WHAT_by_NAME": figures}.
+    """
+    labels = np.repeat(np.arange(styles), len(pictures) // styles)
+    return {
+        f"{what}_by_{name}": classed(
+            network.predict(pictures, verbose=0), labels, count=styles
+        )._asdict()
+        for name, network in networks.items()
+    }
+
+
+def told(found: Mapping[str, Mapping], *, chance: float) -> str:
+    """What `classed_by` found of "paintings" and "stylized" photos, by "discriminator" and "judge".
+
+    Args:
+        found: {"paintings_by_discriminator": figures, ...}.
+        chance: to be right, of one who knows nothing.
+    """
+    right = {name: figures["accuracy"] for name, figures in found.items()}
+    among = found["stylized_by_discriminator"]["accuracy_among_styles"]
+    return (
+        f"Paintings kept out: {right['paintings_by_discriminator']:.1%} classed right by the "
+        f"discriminator, {right['paintings_by_judge']:.1%} by the judge (chance: {chance:.1%})\n"
+        f"Stylized photos: {right['stylized_by_discriminator']:.1%} classed as wanted by the "
+        f"discriminator ({among:.1%} where it must name a style), "
+        f"{right['stylized_by_judge']:.1%} by the judge"
     )

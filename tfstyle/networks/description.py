@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Mapping
+from typing import Any
 
 import keras
 
@@ -25,7 +26,7 @@ BUILDERS = {
 }
 
 
-def build(description: Mapping, **changes) -> keras.Model:
+def build(description: Mapping, **changes: Any) -> keras.Model:
     """The network that `describe` has described, untrained, under the dtype policy of now.
 
     Args:

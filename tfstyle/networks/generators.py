@@ -1,6 +1,8 @@
 """Generators: image [B, H, W, 3] in [0, 1] -> image of the same size in [0, 1], float32."""
 
-from typing import Literal
+import dataclasses
+from collections.abc import Callable
+from typing import Any, Literal
 
 import keras
 
@@ -9,7 +11,9 @@ from tfstyle.networks import layers
 from tfstyle.networks.recorded import recorded
 
 
-def _padded_conv(x, filters, kernel_size, strides=1, **kwargs):
+def _padded_conv(
+    x: keras.KerasTensor, filters: int, kernel_size: int, strides: int = 1, **kwargs: Any
+) -> keras.KerasTensor:
     x = layers.ReflectPad(kernel_size // 2)(x)
     return keras.layers.Conv2D(filters, kernel_size, strides, use_bias=False, **kwargs)(x)
 
@@ -65,7 +69,12 @@ def fusion_generator(
     return keras.Model([images, weights], stylized, name=name)
 
 
-def _fast(images, width, depth, normed):
+def _fast(
+    images: keras.KerasTensor,
+    width: int,
+    depth: int,
+    normed: Callable[[keras.KerasTensor], keras.KerasTensor],
+) -> keras.KerasTensor:
     """What `fast_generator` and `fusion_generator` have in common; `normed` normalises features."""
     x = layers.PadToMultiple(8, minimum=16)(images)
     half = keras.layers.ReLU()(normed(_padded_conv(x, width, 5, 2, name="stem")))
@@ -138,13 +147,15 @@ def unet_generator(
         if value not in known:
             raise ArgumentError(f"unet_generator {key} {value!r}: give one of {list(known)}")
 
-    def normed(x):
+    def normed(x: keras.KerasTensor) -> keras.KerasTensor:
         return _NORMS[norm]()(x)
 
-    def dropped(x):
+    def dropped(x: keras.KerasTensor) -> keras.KerasTensor:
         return layers.Dropout(dropout)(x) if dropout else x
 
-    def conv(x, filters, kernel_size, strides=1, **kwargs):
+    def conv(
+        x: keras.KerasTensor, filters: int, kernel_size: int, strides: int = 1, **kwargs: Any
+    ) -> keras.KerasTensor:
         x = _PADS[padding](kernel_size // 2)(x)
         return keras.layers.Conv2D(filters, kernel_size, strides, **kwargs)(x)
 
@@ -185,6 +196,32 @@ def unet_generator(
     x = keras.layers.Rescaling(0.5, 0.5, dtype="float32")(x)
     x = layers.CropLike(dtype="float32")([x, images])
     return keras.Model([images, noise] if noise_dim else images, x, name=name)
+
+
+@dataclasses.dataclass(frozen=True)
+class Unet:
+    """The generator; see `unet_generator`.
+
+    Args:
+        width: channels of the generator at full size.
+        residual_blocks: of the generator, at an eighth of the size.
+        norm: normalisation in the generator.
+        dropout: share of values dropped in the generator's bottleneck and decoder.
+        padding: of the generator's convolutions.
+        noise_dim: numbers of noise that the generator takes beside the photo; 0 for none. The
+            exported model has them at 0.
+    """
+
+    width: int = 24
+    residual_blocks: int = 6
+    norm: Literal["instance", "batch"] = "instance"
+    dropout: float = 0.0
+    padding: Literal["reflect", "zero"] = "reflect"
+    noise_dim: int = 8
+
+    def build(self) -> keras.Model:
+        """A new network."""
+        return unet_generator(**dataclasses.asdict(self))
 
 
 @recorded

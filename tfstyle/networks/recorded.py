@@ -4,7 +4,7 @@ import functools
 import inspect
 import json
 from collections.abc import Callable
-from typing import ParamSpec
+from typing import Any, ParamSpec
 
 import keras
 import numpy as np
@@ -42,7 +42,7 @@ def recorded(builder: Callable[P, keras.Model]) -> Callable[P, keras.Model]:
     return build
 
 
-def _as_json(value):
+def _as_json(value: object) -> object:
     if isinstance(value, keras.Model):
         if told := describe(value):
             return told
@@ -62,7 +62,7 @@ def describe(model: keras.Model) -> dict | None:
     return json.loads(told) if isinstance(told, str) else None
 
 
-def clone(model: keras.Model, **options) -> keras.Model:
+def clone(model: keras.Model, **options: Any) -> keras.Model:
     """`keras.models.clone_model`, and what `describe` says of a model is said of its copy too."""
     copy = keras.models.clone_model(model, **options)
     if hasattr(model, "recorded"):

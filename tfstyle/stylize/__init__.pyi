@@ -23,5 +23,6 @@ from .stylizer import (
     Stylizer as Stylizer,
     check_strength as check_strength,
     finished as finished,
+    load as load,
     style_weights as style_weights,
 )

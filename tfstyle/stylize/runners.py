@@ -1,14 +1,20 @@
 """What runs a model: one contract, and TFLite files, SavedModels and Keras models that keep it."""
 
+from __future__ import annotations
+
 import abc
 import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tfstyle.errors import ArgumentError
+
+if TYPE_CHECKING:
+    import keras
 
 # Of a file's metadata entries, the one that is written here.
 ENTRY = "tfstyle"
@@ -107,7 +113,7 @@ class Runner(abc.ABC):
         """`stylize_part`, of what was checked, where the model can."""
         raise NotImplementedError
 
-    def check_tiles(self):
+    def check_tiles(self) -> None:
         """Raises ArgumentError where the model cannot work on parts of an image."""
         if not self.can_tile:
             raise ArgumentError(
@@ -148,7 +154,7 @@ class FunctionRunner(Runner):
         styles: int = 0,
         size: tuple[int, int] | None = None,
         keeps_memory: bool = False,
-    ):
+    ) -> None:
         self.styles = styles
         self.size = size
         self.keeps_memory = keeps_memory
@@ -161,9 +167,9 @@ class FunctionRunner(Runner):
 class TFLiteRunner(Runner):
     """Runs a TFLite file. Of all runners the quickest to start; it needs no TensorFlow."""
 
-    keeps_memory = True
+    keeps_memory: bool = True
 
-    def __init__(self, path: str | os.PathLike, threads: int):
+    def __init__(self, path: str | os.PathLike, threads: int) -> None:
         """
         Args:
             path: of the file.
@@ -184,7 +190,7 @@ class TFLiteRunner(Runner):
         (self._result,) = self._interpreter.get_output_details()
         self._shape = None
         size = self._inputs[0]["shape_signature"][1:3]
-        self.size = tuple(map(int, size)) if min(size) > 0 else None
+        self.size = (int(size[0]), int(size[1])) if min(size) > 0 else None
         self.styles = int(self._inputs[1]["shape"][1]) if len(self._inputs) > 1 else 0
         signatures = self._interpreter.get_signature_list().keys()
         self.can_tile = {"statistics", "tiles"} <= signatures
@@ -214,7 +220,7 @@ class TFLiteRunner(Runner):
 class SavedModelRunner(Runner):
     """Runs the signature "float" of a SavedModel that tfstyle exported, in TensorFlow."""
 
-    def __init__(self, path: str | os.PathLike):
+    def __init__(self, path: str | os.PathLike) -> None:
         """
         Args:
             path: of the folder with saved_model.pb.
@@ -249,7 +255,7 @@ class SavedModelRunner(Runner):
 class KerasRunner(Runner):
     """Runs a Keras model as it is at the time of each call, in TensorFlow."""
 
-    def __init__(self, model):
+    def __init__(self, model: keras.Model) -> None:
         """
         Args:
             model: keras.Model, [B, H, W, 3] in [0, 1] -> the same, or with a second input [B, N]
@@ -259,7 +265,7 @@ class KerasRunner(Runner):
 
         from tfstyle.networks import layers, statistics
 
-        inputs = getattr(model, "inputs", None) or ()
+        inputs: Any = getattr(model, "inputs", None) or ()
         self.styles = inputs[1].shape[-1] if len(inputs) > 1 else 0
         image = tf.TensorSpec([1, None, None, 3], tf.float32)
         images = tf.TensorSpec([None, None, None, 3], tf.float32)
@@ -267,7 +273,7 @@ class KerasRunner(Runner):
 
         # One trace for all sizes; eager calls of Keras are slower and take more memory.
         @tf.function(input_signature=[image, *weights])
-        def stylize(*given):
+        def stylize(*given: Any) -> tf.Tensor:
             stylized = model(list(given) if weights else given[0], training=False)
             return tf.cast(stylized, tf.float32)
 
@@ -317,7 +323,7 @@ def read_metadata(path: str | os.PathLike) -> dict:
     return {}
 
 
-def load_schema():
+def load_schema() -> tuple[Any, Any]:
     """(the schema's classes, what packs them): slow to import, and seldom needed."""
     from ai_edge_litert import schema_py_generated
     from ai_edge_litert.tools import flatbuffer_utils
@@ -325,7 +331,7 @@ def load_schema():
     return schema_py_generated, flatbuffer_utils
 
 
-def read_keras(path: Path):
+def read_keras(path: Path) -> keras.Model:
     """The Keras model of a .keras file, with tfstyle's layers; ValueError where it is none."""
     import keras
 

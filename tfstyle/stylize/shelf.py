@@ -28,7 +28,7 @@ def shipped_models(refused: Callable[[str], object] = lambda reason: None) -> li
     Args:
         refused: is told of each card that is left out because it is of a newer tfstyle.
     """
-    cards = {}
+    cards: dict[str, dict] = {}
     for shelf in model_folders():
         for path in sorted(shelf.glob("*.json")):
             try:
@@ -159,7 +159,7 @@ def find_saved_model(model: str | os.PathLike) -> Path:
     )
 
 
-def find_tflite(model) -> Path:
+def find_tflite(model: str | os.PathLike) -> Path:
     """The TFLite file that a path or a name means, or that lies beside the SavedModel it means."""
     if not isinstance(model, (str, os.PathLike)):
         raise ArgumentError("runtime 'tflite': a Keras model in memory needs TensorFlow. Export it")

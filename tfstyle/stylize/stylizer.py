@@ -7,7 +7,7 @@ second and runs where TensorFlow is not installed.
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -68,7 +68,7 @@ class Stylizer:
         styles: Sequence[str] = (),
         size: tuple[int, int] | None = None,
         tile_margin: int = _TILE_MARGIN,
-    ):
+    ) -> None:
         """Most callers want `Stylizer.load`.
 
         Args:
@@ -93,7 +93,7 @@ class Stylizer:
     @classmethod
     def load(
         cls,
-        model,
+        model: Any,
         *,
         threads: int | None = None,
         runtime: Literal["auto", "tflite"] = "auto",
@@ -121,7 +121,7 @@ class Stylizer:
             return cls(runners.KerasRunner(model))
         path = find(model)
         if path.suffix == ".tflite":
-            run = runners.TFLiteRunner(path, threads or os.cpu_count())
+            run: runners.Runner = runners.TFLiteRunner(path, threads or os.cpu_count() or 1)
         elif threads:
             raise ArgumentError(f"threads {threads}: only for TFLite models, and {path} is none")
         else:
@@ -191,7 +191,7 @@ class Stylizer:
         if tiled:
             stylized = self._in_tiles(image, weights, progress)
         else:
-            self._check_memory(*image.shape[:2], self._bytes_per_pixel)
+            self._check_memory(image.shape[0], image.shape[1], self._bytes_per_pixel)
             given = _fitted(image, self.size) if self.size else image
             stylized = np.clip(self._run(given[np.newaxis], weights)[0], 0, 1)
             if self.size:
@@ -201,7 +201,9 @@ class Stylizer:
                 self._kept = image.shape[0] * image.shape[1] * self._bytes_per_pixel
         return finished(stylized, image, strength=strength, preserve_color=preserve_color)
 
-    def style_weights(self, style=None) -> np.ndarray | None:
+    def style_weights(
+        self, style: str | int | Mapping[str | int, float] | None = None
+    ) -> np.ndarray | None:
         """What a `style` of a call stands for: float32 [1, styles] with sum 1; None for one style.
 
         Raises:
@@ -259,6 +261,10 @@ class Stylizer:
             f"{free / 1e9:.1f} GB are free. Make the image at most {fits[1]}x{fits[0]}",
             fits,
         )
+
+
+# What `tfstyle.load` is: the same, without the class's name.
+load = Stylizer.load
 
 
 def style_weights(

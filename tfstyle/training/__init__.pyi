@@ -1,19 +1,25 @@
+from .folders import (
+    RunFolder as RunFolder,
+    card as card,
+    latest_checkpoint as latest_checkpoint,
+    open_folder as open_folder,
+    resolved_options as resolved_options,
+    start_from as start_from,
+)
 from .loop import (
     Progress as Progress,
     fit as fit,
 )
 from .optimizers import (
     Ema as Ema,
+    Optim as Optim,
     adam as adam,
     cosine_schedule as cosine_schedule,
+    halving_schedule as halving_schedule,
 )
 from .runs import (
     Run as Run,
-    card as card,
-    latest_checkpoint as latest_checkpoint,
     open_run as open_run,
-    resolved_options as resolved_options,
-    start_from as start_from,
 )
 from .strategy import (
     Interrupted as Interrupted,

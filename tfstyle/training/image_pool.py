@@ -21,7 +21,7 @@ class ImagePool(tf.Module):
         count: variable, int64, how many images came so far.
     """
 
-    def __init__(self, size: int, image_size: tuple[int, int], *, seed: int = 0):
+    def __init__(self, size: int, image_size: tuple[int, int], *, seed: int = 0) -> None:
         """
         Args:
             size: number of images kept, at least as many as come at once.
@@ -36,7 +36,7 @@ class ImagePool(tf.Module):
         self.images = tf.Variable(tf.zeros([size, *image_size, 3]), trainable=False, name="images")
         self.count = tf.Variable(0, dtype="int64", trainable=False, name="count")
 
-    def exchange(self, images) -> tf.Tensor:
+    def exchange(self, images: tf.Tensor) -> tf.Tensor:
         """This replica's images [B, H, W, 3], float32 -> as many, each itself or an earlier one.
 
         No gradient flows through it.

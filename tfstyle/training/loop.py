@@ -15,8 +15,8 @@ import tqdm
 
 from tfstyle.files import write_json
 from tfstyle.training import advice
+from tfstyle.training.folders import RunFolder, Validation, remove_run, restore, save
 from tfstyle.training.optimizers import Ema
-from tfstyle.training.runs import Run, Validation, remove_run, restore, save
 from tfstyle.training.strategy import Interrupted, Options, TrainingError, Workers
 
 
@@ -33,7 +33,7 @@ def fit(
     *,
     batches: Callable[[int], tuple[tf.data.Dataset, list]],
     state: Mapping[str, Any],
-    run: Run,
+    run: RunFolder,
     options: Options,
     strategy: tf.distribute.Strategy | None = None,
     ema: Ema | None = None,
@@ -57,7 +57,7 @@ def fit(
             `data.ReadReport`s of the folders it reads. A worker gives its part of the global
             batches, that of `shard(strategy)`.
         state: {name: model or optimizer} to checkpoint, all built.
-        run: from `open_run`.
+        run: from `open_folder`.
         strategy: the one the state was built under; one device where omitted.
         ema: updated after every step and checkpointed.
         sample: gives a picture [H, W, 3] in [0, 1] to log.
@@ -107,7 +107,7 @@ def fit(
             f"{run.folder}: complete at step {start}; --steps for more, --noresume to start again.",
             file=sys.stderr,
         )
-        if to_validate(start) and not validation.has(start):
+        if validate and to_validate(start) and not validation.has(start):
             validation.add(start, validate, workers)
         return json.loads(final.read_text()) if final.exists() else {}
 
@@ -125,7 +125,8 @@ def fit(
 
     @tf.function
     def update_average(number):
-        ema.update(number)
+        if ema:
+            ema.update(number)
 
     dataset, reports = batches(start)
     manager = tf.train.CheckpointManager(checkpoint, folder, options.keep)
@@ -147,6 +148,8 @@ def fit(
                 tf.summary.scalar(key, value)
 
     def log_validation(number):
+        if not validate:
+            return
         figures = validation.add(number, validate, workers)
         log(number, {f"validation/{key}": value for key, value in figures.items()})
 

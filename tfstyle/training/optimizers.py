@@ -1,5 +1,8 @@
 """Learning rates, Adam, and the moving average of weights."""
 
+import dataclasses
+from collections.abc import Sequence
+
 import keras
 import tensorflow as tf
 
@@ -17,8 +20,19 @@ def cosine_schedule(
     )
 
 
+def halving_schedule(
+    learning_rate: float, every: int
+) -> keras.optimizers.schedules.LearningRateSchedule:
+    """Half the rate after each `every` steps."""
+    return keras.optimizers.schedules.ExponentialDecay(learning_rate, every, 0.5, staircase=True)
+
+
 def adam(
-    learning_rate, variables, *, clip_norm: float | None = None, beta_1: float = 0.9
+    learning_rate: float | keras.optimizers.schedules.LearningRateSchedule,
+    variables: Sequence[keras.Variable],
+    *,
+    clip_norm: float | None = None,
+    beta_1: float = 0.9,
 ) -> keras.optimizers.Optimizer:
     """Adam built on `variables`, with loss scaling where the dtype policy is mixed_float16.
 
@@ -45,16 +59,28 @@ class Ema:
     early weights are forgotten soon. Yazici et al. 2018 (https://arxiv.org/abs/1806.04498).
     """
 
-    def __init__(self, model: keras.Model, decay: float):
-        if not 0 < decay < 1:
-            raise ArgumentError(f"EMA decay {decay}: must be between 0 and 1, such as 0.999")
+    def __init__(self, model: keras.Model, decay: float) -> None:
+        """
+        Args:
+            model: whose weights are averaged.
+            decay: d above, from 0 to below 1; 0 for no average: `model` is then the model itself.
+
+        Raises:
+            ArgumentError: for another decay.
+        """
+        if not 0 <= decay < 1:
+            raise ArgumentError(f"EMA decay {decay}: must be from 0 to below 1, such as 0.999")
         self.source = model
         self.decay = decay
-        self.model = recorded.clone(model)
-        self.model.set_weights(model.get_weights())
+        self.model = model
+        if decay:
+            self.model = recorded.clone(model)
+            self.model.set_weights(model.get_weights())
 
-    def update(self, step):
+    def update(self, step: int | tf.Tensor) -> None:
         """Takes in the source's weights as they are after update number `step`."""
+        if not self.decay:
+            return
         step = tf.cast(step, "float32")
         decay = tf.minimum(self.decay, (1 + step) / (10 + step))
         for average, weight in zip(self.model.weights, self.source.weights, strict=True):
@@ -62,3 +88,73 @@ class Ema:
                 average.assign(decay * average + (1 - decay) * weight)
             else:  # the state of a random generator is no quantity to average
                 average.assign(weight)
+
+
+@dataclasses.dataclass(frozen=True)
+class Optim:
+    """How weights are moved, and which are kept.
+
+    Args:
+        learning_rate: of Adam at its highest; a cosine leads down from there.
+        clip_norm: bound on the norm of the gradient.
+        ema_decay: of the average of the weights that is exported; 0 for the last weights.
+    """
+
+    learning_rate: float = 3e-3
+    clip_norm: float = 5.0
+    ema_decay: float = 0.995
+
+    def adam(
+        self,
+        network: keras.Model,
+        steps: int,
+        *,
+        learning_rate: float | None = None,
+        beta_1: float = 0.9,
+    ) -> keras.optimizers.Optimizer:
+        """Adam for a network, built on its variables; call it in the scope of the strategy.
+
+        Args:
+            network: what is trained.
+            steps: of the whole training, which the cosine is stretched over.
+            learning_rate: another than that of the options, as a discriminator has.
+            beta_1: decay of the first moment.
+        """
+        rate = self.learning_rate if learning_rate is None else learning_rate
+        return adam(
+            cosine_schedule(rate, steps),
+            network.trainable_variables,
+            clip_norm=self.clip_norm,
+            beta_1=beta_1,
+        )
+
+    def adams(
+        self,
+        generator: keras.Model,
+        discriminator: keras.Model,
+        steps: int,
+        *,
+        discriminator_rate: float,
+        beta_1: float,
+        waits: int = 0,
+    ) -> dict[str, keras.optimizers.Optimizer]:
+        """Adams for two networks that face each other, by the names that train steps give them.
+
+        Args:
+            generator, discriminator, steps: see `adam`.
+            discriminator_rate: its learning rate at its highest.
+            beta_1: of the generator's; the discriminator's is 0.5 (Radford et al. 2015, section 3,
+                https://arxiv.org/abs/1511.06434).
+            waits: steps at the beginning in which the discriminator takes none.
+        """
+        of_discriminator = self.adam(
+            discriminator, max(1, steps - waits), learning_rate=discriminator_rate, beta_1=0.5
+        )
+        return {
+            "generator_optimizer": self.adam(generator, steps, beta_1=beta_1),
+            "discriminator_optimizer": of_discriminator,
+        }
+
+    def average(self, network: keras.Model) -> Ema:
+        """The average of a network's weights, whose `model` is what is judged and exported."""
+        return Ema(network, self.ema_decay)

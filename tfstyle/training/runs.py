@@ -1,217 +1,185 @@
-"""A run's folder: options, checkpoints, validations, and what its card says."""
+"""A training from its options to its end, as a recipe holds it."""
 
-import dataclasses
-import json
-import math
-import os
+import contextlib
+import inspect
 import pathlib
-import tempfile
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from tfstyle.files import write_json, write_text
-from tfstyle.training.strategy import Options, TrainingError, Workers, first_line
-
-# Options that may differ between a run and its continuation. Other steps stretch the schedule.
-_MAY_CHANGE = frozenset(
-    (
-        "steps",
-        "resume",
-        "checkpoint_every",
-        "keep",
-        "log_every",
-        "sample_every",
-        "validate_every",
-        "runs",
-        "dry_run",
-        # Of what is exported in the end.
-        "title",
-        "licence",
-        "photos",
-        "saved_models",
-    )
-)
+from tfstyle import images
+from tfstyle.networks import recorded
+from tfstyle.training import folders, loop
+from tfstyle.training.optimizers import Ema
+from tfstyle.training.strategy import Options, is_chief, prepare, shard
 
 
-def latest_checkpoint(run: str | os.PathLike) -> str | None:
-    """The last checkpoint in the folder of a run, or in its best/; None where there is none."""
-    folders = (pathlib.Path(run) / "checkpoints", pathlib.Path(run))
-    return next(filter(None, map(tf.train.latest_checkpoint, folders)), None)
-
-
-def start_from(generator: keras.Model, run: str | os.PathLike):
-    """Gives `generator` the weights that the last checkpoint of another run has for its generator.
-
-    Args:
-        generator: of the same shape as the other run's.
-        run: folder of the other run; runs/NAME/best for its best validation instead of its end.
-
-    Raises:
-        TrainingError: where the folder has no checkpoint, or one of another shape.
-    """
-    path = latest_checkpoint(run)
-    if not path:
-        raise TrainingError(
-            f"{run}: no checkpoint in it. Give the folder of a run, as runs/NAME or runs/NAME/best."
-        )
-    try:
-        status = tf.train.Checkpoint(generator=generator).restore(path)
-        status.assert_existing_objects_matched().expect_partial()
-    except (AssertionError, ValueError, tf.errors.OpError) as error:
-        raise TrainingError(
-            f"{path}: its generator has another shape ({first_line(error)}). Give the "
-            "same --width and --depth as that run's options.json."
-        ) from error
-
-
-def resolved_options(settings: Mapping[str, Any], options: Options) -> dict[str, Any]:
-    """A pipeline's own settings and `options` in one flat dictionary of JSON values."""
-    return json.loads(json.dumps({**settings, **dataclasses.asdict(options)}))
-
-
-# Options that are words for a card, and no paths.
-_SAID = ("title", "licence", "photos")
-
-
-def card(
-    pipeline: str, settings: Mapping[str, Any], options: Options, losses: Mapping[str, float]
-) -> dict[str, Any]:
-    """What the model cards of all pipelines say alike.
-
-    Args:
-        pipeline: its name, such as "pipelines.fast".
-        settings: of the pipeline, among them "licence", "photos" and "content".
-        options: of the training.
-        losses: of its end.
-
-    Returns:
-        {"licence", "data", "pipeline", "options", "losses"}. Files and folders are named, but not
-        where they lie: cards travel, and say what a model was trained on, not on whose disk.
-    """
-
-    def named(part):
-        # A dataset's name may have a slash, and lies nowhere.
-        return part if part.startswith("tfds:") else pathlib.Path(part).name
-
-    told = resolved_options(settings, options)
-    for key, value in told.items():
-        if isinstance(value, str) and os.sep in value and key not in _SAID:
-            told[key] = ",".join(map(named, value.split(",")))
-    return {
-        "licence": settings["licence"],
-        "data": settings["photos"] or told["content"] or "the photos bundled with tfstyle",
-        "pipeline": pipeline,
-        "options": told,
-        "losses": losses,
-    }
-
-
-@dataclasses.dataclass(frozen=True)
 class Run:
-    """A run's folder and its options, resolved. `fit` makes the folder once all else is ready."""
+    """A recipe's run: its folder, devices, training, and what its card says of it.
 
-    folder: pathlib.Path
-    options: Mapping[str, Any]
+    runs/NAME/options.json holds the options by the names of their flags, and besides "schema" (the
+    layout of the file), "pipeline" (the recipe) and "network" (by which the generator is built
+    again, see `networks.description`).
+
+    Attributes:
+        pipeline: the recipe, as "pipelines.fast".
+        name: of the run, and of the model that is exported.
+        folder: runs/NAME.
+        settings: the recipe's options, flat.
+        options: those of all recipes.
+        strategy: to build networks under.
+        losses: means of the last 100 steps; empty before `fit`.
+    """
+
+    def __init__(
+        self,
+        pipeline: str,
+        folder: folders.RunFolder,
+        settings: Mapping[str, Any],
+        options: Options,
+        strategy: tf.distribute.Strategy,
+    ) -> None:
+        """Recipes want `open_run`."""
+        self.pipeline = pipeline
+        self.folder = folder.folder
+        self.name = folder.folder.name
+        self.settings = dict(settings)
+        self.options = options
+        self.strategy = strategy
+        self.losses: dict[str, float] = {}
+        self._resolved = folder.options
+
+    @property
+    def chief(self) -> bool:
+        """Whether this process judges, writes and exports: the first of several workers."""
+        return is_chief(self.strategy)
+
+    @property
+    def resumes(self) -> bool:
+        """Whether there is a checkpoint that `fit` will go on from."""
+        return self.options.resume and bool(folders.latest_checkpoint(self.folder))
+
+    @property
+    def shard(self) -> tuple[int, int]:
+        """(index, count): this process's part of each batch."""
+        return shard(self.strategy)
+
+    def scope(self) -> contextlib.AbstractContextManager:
+        """Networks and optimizers are built in it."""
+        return self.strategy.scope()
+
+    def start_from(self, generator: keras.Model, initial: str) -> None:
+        """Gives `generator` the weights of another run, where `initial` names one."""
+        if initial:
+            folders.start_from(generator, initial)
+
+    def fit(
+        self,
+        step: Any,
+        batches: Callable[..., tuple[tf.data.Dataset, list]],
+        *,
+        ema: Ema,
+        validate: Callable[[], Mapping[str, float]],
+        sample: Callable[[], np.ndarray] | None = None,
+        callbacks: Sequence[Callable[[loop.Progress], None] | None] = (),
+    ) -> dict[str, float]:
+        """Trains to the end, or goes on from the last checkpoint; see `training.fit`.
+
+        Args:
+            step: of `training.steps`.
+            batches: called with `skip` (batches used already), `seed` and `shard`, gives (dataset,
+                reports), as `data.Photos.batches` does.
+            ema: of the generator.
+            validate: gives figures of `ema.model`, the one that is to fall first.
+            sample: gives a picture [H, W, 3] in [0, 1] to log.
+            callbacks: called after each step, in this order; None for none. Where one has a method
+                `finish`, that is called at the end by the first worker.
+
+        Returns:
+            The losses of its end, which `losses` holds too.
+        """
+        called = [callback for callback in callbacks if callback]
+
+        def report(progress):
+            for callback in called:
+                callback(progress)
+
+        self.losses = loop.fit(
+            step.update,
+            batches=lambda skip: batches(skip=skip, seed=self.options.seed, shard=self.shard),
+            state=step.state,
+            run=folders.RunFolder(self.folder, self._told(step.generator)),
+            options=self.options,
+            strategy=self.strategy,
+            ema=ema if ema.decay else None,
+            sample=sample,
+            callback=report if called else None,
+            weights=step.weights,
+            validate=validate,
+        )
+        if self.chief:
+            for callback in called:
+                getattr(callback, "finish", lambda: None)()
+        return self.losses
+
+    def keep_samples(self, sample: Callable[[], np.ndarray]) -> Callable | None:
+        """A callback that writes what `sample` gives to runs/NAME/samples/STEP.png, now and then.
+
+        None where this process writes nothing.
+        """
+
+        def write(progress):
+            if progress.step % self.options.sample_every == 0:
+                path = self.folder / "samples" / f"{progress.step:06d}.png"
+                path.parent.mkdir(exist_ok=True)
+                images.write(path, sample())
+
+        return write if self.chief else None
+
+    def _told(self, generator: keras.Model) -> dict[str, Any]:
+        """What options.json holds."""
+        told = {"schema": folders.SCHEMA, "pipeline": self.pipeline, **self._resolved}
+        network = recorded.describe(generator)
+        return told | ({"network": network} if network else {})
+
+    def card(self) -> dict[str, Any]:
+        """What a model card says of the run; see `training.card`."""
+        return folders.card(self.pipeline, self.settings, self.options, self.losses)
 
 
-def open_run(name: str, options: Options, settings: Mapping[str, Any]) -> Run:
-    """The run to start or to resume; writes nothing yet.
+def open_run(recipe: Callable, values: Mapping[str, Any], *, name: str) -> Run:
+    """The run of a recipe, to start or to resume; sets up the process for it, writes nothing yet.
+
+        def train(*, width: int = 16, options: training.Options = training.Options()):
+            run = training.open_run(train, locals(), name="tiny")
 
     Args:
-        name: of the run, a folder under `options.runs`.
-        settings: every option of the pipeline, its `options` left out; JSON values.
+        recipe: the function.
+        values: its `locals()` before any other is set: its options, dataclasses of them included.
+            A "name" among them names the run.
+        name: where there is none. Where a run with other options has that name, name_2, name_3,
+            ... are tried, and it is said.
 
     Raises:
-        TrainingError: where the folder holds a run with other settings.
+        TrainingError: where the run that is named has other options, or this process cannot train
+            as it is asked to.
     """
-    folder = pathlib.Path(options.runs) / name
-    resolved = resolved_options(settings, options)
-    file = folder / "options.json"
-    if options.resume and tf.train.latest_checkpoint(folder / "checkpoints") and file.exists():
-        saved = json.loads(file.read_text())
-        differing = [
-            f"{key}: {saved.get(key)!r}, now {value!r}"
-            for key, value in resolved.items()
-            if key not in _MAY_CHANGE and value != saved.get(key)
-        ]
-        if differing:
-            raise TrainingError(
-                f"{folder} holds a run with other options ({'; '.join(differing)}). Use another "
-                "--name, the same options, or --noresume to throw that run away."
-            )
-    return Run(folder, resolved)
-
-
-def remove_run(folder):
-    for file in (*folder.glob("checkpoints/ckpt-*"), *folder.glob("best/ckpt-*")):
-        file.unlink()
-    for name in ("checkpoints/checkpoint", "best/checkpoint", "best/figures.json"):
-        (folder / name).unlink(missing_ok=True)
-    for name in ("validation.jsonl", "losses.json"):
-        (folder / name).unlink(missing_ok=True)
-
-
-class Validation:
-    """The validations of a run, a line each in validation.jsonl, and the checkpoint of the best.
-
-    What it needs to know after a resume it reads from its files.
-    """
-
-    def __init__(self, folder: pathlib.Path, checkpoint: tf.train.Checkpoint, step: int):
-        self._file = folder / "validation.jsonl"
-        self._figures = folder / "best" / "figures.json"
-        self._manager = tf.train.CheckpointManager(checkpoint, folder / "best", 1)
-        text = self._file.read_text() if self._file.exists() else ""
-        # A run resumed at `step` takes later steps again.
-        self._lines = [line for line in map(json.loads, text.splitlines()) if line["step"] <= step]
-
-    def has(self, step: int) -> bool:
-        return any(line["step"] == step for line in self._lines)
-
-    def add(self, step: int, validate: Callable, workers: Workers) -> dict[str, float]:
-        """The figures, noted; where the first is the lowest so far, the checkpoint is kept."""
-        figures, better = {}, False
-        if workers.chief:
-            figures = {name: float(value) for name, value in validate().items()}
-            self._lines.append({"step": step, **figures})
-            write_text(self._file, "".join(json.dumps(line) + "\n" for line in self._lines))
-            name, value = next(iter(figures.items()))
-            best = json.loads(self._figures.read_text()) if self._figures.exists() else {}
-            better = math.isfinite(value) and value < best.get(name, math.inf)
-        if workers.each(better)[0]:
-            save(self._manager, step, workers)
-            if workers.chief:
-                write_json(self._figures, {"step": step, **figures})
-        return figures
-
-
-def restore(checkpoint, path):
-    try:
-        checkpoint.restore(path).assert_consumed()
-    except (AssertionError, ValueError, tf.errors.OpError) as error:
-        raise TrainingError(
-            f"{path}: does not fit this model ({first_line(error)}). Use another --name, "
-            "or --noresume to start again."
-        ) from error
-
-
-def save(manager, number, workers):
-    """The chief's checkpoint. All workers save, since reading a variable may take all of them."""
-    path = None
-    try:
-        if workers.chief:
-            path = manager.save(checkpoint_number=number)
-        else:
-            with tempfile.TemporaryDirectory() as scratch:
-                manager.checkpoint.write(os.path.join(scratch, "ckpt"))
-    except (OSError, tf.errors.OpError) as error:
-        raise TrainingError(
-            f"{manager.directory}: checkpoint of step {number} could not be written "
-            f"({first_line(error)}). The last good one is {manager.latest_checkpoint}. "
-            "Make room and give the same command again."
-        ) from error
-    workers.each(number)  # nobody goes on, or ends, before it is there
-    return path or f"ckpt-{number}"
+    options = values["options"]
+    strategy = prepare(options)
+    settings = folders.flattened({key: v for key, v in values.items() if key != "options"})
+    parameters = inspect.signature(recipe).parameters.values()
+    defaults = folders.flattened({each.name: each.default for each in parameters})
+    named = settings.get("name") or folders.free_name(name, options, settings, defaults)
+    if named not in (name, settings.get("name")):
+        print(
+            f"{pathlib.Path(options.runs) / name}: holds a run with other options; this one is "
+            f"{named}. --name gives it another name.",
+            file=sys.stderr,
+        )
+    folder = folders.open_folder(named, options, settings, defaults)
+    pipeline = f"pipelines.{pathlib.Path(inspect.getfile(recipe)).stem}"
+    return Run(pipeline, folder, settings, options, strategy)

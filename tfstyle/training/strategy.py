@@ -6,12 +6,12 @@ import json
 import os
 import pathlib
 import sys
+from collections.abc import Iterator
 from typing import Literal
 
 import keras
 import tensorflow as tf
-from tensorflow.compiler.xla.tsl.protobuf.coordination_config_pb2 import CoordinatedJob
-from tensorflow.python.eager import context
+from absl import logging
 
 from tfstyle import machine
 from tfstyle.errors import ArgumentError, TfstyleError
@@ -24,7 +24,7 @@ class TrainingError(TfstyleError, RuntimeError):
 class Interrupted(Exception):
     """A run stopped by a signal after it saved a checkpoint; `exit_code` is 128 + the signal."""
 
-    def __init__(self, message: str, signum: int):
+    def __init__(self, message: str, signum: int) -> None:
         super().__init__(message)
         self.exit_code = 128 + signum
 
@@ -48,6 +48,8 @@ class Options:
         validate_every: steps between validations, of which the best one's checkpoint is kept; the
             last step is validated too. 0 for none at all.
         runs: folder that holds a folder for each run; of several workers, one that all of them see.
+        explain: note every fiftieth part of the training how healthy it is (runs/NAME/health.jsonl
+            and TensorBoard), and end with a report of faults and remedies, health.html.
         dry_run: print the resolved options and stop.
     """
 
@@ -63,6 +65,7 @@ class Options:
     sample_every: int = 200
     validate_every: int = 500
     runs: str = "runs"
+    explain: bool = False
     dry_run: bool = False
 
     def __post_init__(self):
@@ -115,14 +118,7 @@ _TF_CONFIG = (
 
 def _multiworker(workers: list[str], index: int):
     print(f"worker {index} of {len(workers)}, {workers[index]}: waits for all", file=sys.stderr)
-    # TensorFlow's own 10 s take a worker on a busy machine for a dead one, and it has no public way
-    # to say otherwise.
-    context.context().configure_coordination_service(
-        service_type="standalone",
-        service_leader="/job:worker/replica:0/task:0",
-        heartbeat_timeout_in_ms=_HEARTBEAT_TIMEOUT * 1000,
-        coordinated_jobs=[CoordinatedJob(name="worker", num_tasks=len(workers))],
-    )
+    _have_patience(len(workers))
     try:
         return tf.distribute.MultiWorkerMirroredStrategy()
     except (tf.errors.OpError, RuntimeError) as error:
@@ -131,6 +127,34 @@ def _multiworker(workers: list[str], index: int):
             f"({first_line(error)}). See that TF_CONFIG's addresses are right, that their ports "
             "are free, and that all workers start anew."
         ) from error
+
+
+def _have_patience(workers: int):
+    """Gives workers _HEARTBEAT_TIMEOUT before they are given up, where this TensorFlow lets us.
+
+    Its own 10 s take a worker on a busy machine for a dead one, and it has no public way to say
+    otherwise: this is the one place that reaches into its private modules.
+    """
+    try:
+        from tensorflow.compiler.xla.tsl.protobuf import coordination_config_pb2
+        from tensorflow.python.eager import context
+
+        context.context().configure_coordination_service(
+            service_type="standalone",
+            service_leader="/job:worker/replica:0/task:0",
+            heartbeat_timeout_in_ms=_HEARTBEAT_TIMEOUT * 1000,
+            coordinated_jobs=[
+                coordination_config_pb2.CoordinatedJob(name="worker", num_tasks=workers)
+            ],
+        )
+    # TypeError: they are still there, and take other arguments.
+    except (ImportError, AttributeError, TypeError) as error:
+        logging.warning(
+            "TensorFlow %s keeps its own limit for a silent worker (%s): one on a busy machine may "
+            "be given up too soon",
+            tf.__version__,
+            error,
+        )
 
 
 def _cluster() -> tuple[list[str], int]:
@@ -181,7 +205,7 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
 class Workers:
     """The processes that train together. Of one process it is trivial."""
 
-    def __init__(self, strategy: tf.distribute.Strategy, folder: pathlib.Path):
+    def __init__(self, strategy: tf.distribute.Strategy, folder: pathlib.Path) -> None:
         self.count = shard(strategy)[1]
         self.chief = is_chief(strategy)
         self.devices = strategy.num_replicas_in_sync // self.count
@@ -201,7 +225,7 @@ class Workers:
             return self._gather(tf.constant(int(value))).numpy().tolist()
 
     @contextlib.contextmanager
-    def together(self):
+    def together(self) -> Iterator[None]:
         """For what all workers do at the same time: names them where it fails."""
         try:
             yield
@@ -226,7 +250,7 @@ _LOST = (
 )
 
 
-def first_line(error) -> str:
+def first_line(error: BaseException) -> str:
     """The first that says what happened; errors of graphs say first where in the code."""
     where = ("Graph execution error", "Detected at node", " ")
     lines = [line for line in str(error).splitlines() if line and not line.startswith(where)]

@@ -19,7 +19,9 @@ from tfstyle.training.steps.base import (
     accuracies,
     apply,
     content_of,
+    hold_back,
     mean_of_all,
+    networks_of,
     weighted_total,
     weights_of,
 )
@@ -35,7 +37,7 @@ class GanStep:
     al. 2014, https://arxiv.org/abs/1406.2661, algorithm 1).
 
     In the first `warmup_steps` the generator minimises the content loss alone and the discriminator
-    stands still (Chen et al. 2018, "CartoonGAN", section 3.3).
+    stands still (Chen et al. 2018, "CartoonGAN", section 3.3); its optimizer counts from there.
     """
 
     def __init__(
@@ -60,7 +62,7 @@ class GanStep:
         d_steps: int = 1,
         warmup_steps: int = 0,
         pool: image_pool.ImagePool | None = None,
-    ):
+    ) -> None:
         """
         Args:
             generator: [B, H, W, 3] in [0, 1] -> same, or [images, noise [B, N]] -> same.
@@ -103,11 +105,15 @@ class GanStep:
         self.pool = pool
 
     @tf.function
-    def __call__(self, photos, paintings, noise=None) -> dict[str, tf.Tensor]:
+    def __call__(
+        self, photos: tf.Tensor, paintings: tf.Tensor, noise: tf.Tensor | None = None
+    ) -> dict[str, tf.Tensor]:
         """`update`, compiled."""
         return self.update(photos, paintings, noise)
 
-    def update(self, photos, paintings, noise=None) -> dict[str, tf.Tensor]:
+    def update(
+        self, photos: tf.Tensor, paintings: tf.Tensor, noise: tf.Tensor | None = None
+    ) -> dict[str, tf.Tensor]:
         """One update of the generator and `d_steps` of the discriminator.
 
         Args:
@@ -147,7 +153,19 @@ class GanStep:
         names = ("content", "style", "tv", "adversarial")
         return weights_of(self, names, optional=("identity", "color", "checkerboard"))
 
-    def terms(self, photos, paintings, noise=None, *, training=False) -> dict[str, tf.Tensor]:
+    @property
+    def state(self) -> dict:
+        """What a checkpoint holds, by name."""
+        return networks_of(self) | ({"pool": self.pool} if self.pool else {})
+
+    def terms(
+        self,
+        photos: tf.Tensor,
+        paintings: tf.Tensor,
+        noise: tf.Tensor | None = None,
+        *,
+        training: bool = False,
+    ) -> dict[str, tf.Tensor]:
         """The generator's unweighted losses of a batch; updates nothing. All of it is one part."""
         stylized = self._stylized(photos, noise, training)
         return self._terms(stylized, photos, paintings, noise, training)
@@ -196,6 +214,8 @@ class GanStep:
             loss = self.discriminator_loss(real=real, fake=fake)
             scaled = self.discriminator_optimizer.scale_loss(active * loss)
         apply(self.discriminator_optimizer, tape, scaled, self.discriminator.trainable_variables)
+        if self.warmup_steps:
+            hold_back(self.discriminator_optimizer, active)
         # The boundary between real and fake: a logit of 0, or halfway between LSGAN's 0 and 1.
         boundary = 0.5 if self.generator_loss is losses.lsgan_generator_loss else 0.0
         return {"discriminator": loss, **accuracies(real, fake, boundary)}

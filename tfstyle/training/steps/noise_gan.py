@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from tfstyle import losses
-from tfstyle.training.steps.base import accuracies, apply_both
+from tfstyle.training.steps.base import accuracies, apply_both, networks_of
 
 
 class NoiseGanStep:
@@ -22,7 +22,7 @@ class NoiseGanStep:
         generator_optimizer: keras.optimizers.Optimizer,
         discriminator_optimizer: keras.optimizers.Optimizer,
         real_label: float = 1.0,
-    ):
+    ) -> None:
         """
         Args:
             generator: noise [B, N] -> pictures [B, H, W, C] in [0, 1].
@@ -37,11 +37,11 @@ class NoiseGanStep:
         self.discriminator_optimizer = discriminator_optimizer
 
     @tf.function
-    def __call__(self, pictures, noise) -> dict[str, tf.Tensor]:
+    def __call__(self, pictures: tf.Tensor | None, noise: tf.Tensor) -> dict[str, tf.Tensor]:
         """`update`, compiled."""
         return self.update(pictures, noise)
 
-    def update(self, pictures, noise) -> dict[str, tf.Tensor]:
+    def update(self, pictures: tf.Tensor | None, noise: tf.Tensor) -> dict[str, tf.Tensor]:
         """One update of each network; pictures [B, H, W, C] in [0, 1], noise [B, N].
 
         Returns both losses, and the discriminator's accuracy on real and on generated pictures
@@ -69,7 +69,14 @@ class NoiseGanStep:
         """{name of a loss of the generator: its weight}."""
         return {"generator": 1.0}
 
-    def terms(self, pictures, noise, *, training=False) -> dict[str, tf.Tensor]:
+    @property
+    def state(self) -> dict:
+        """What a checkpoint holds, by name."""
+        return networks_of(self)
+
+    def terms(
+        self, pictures: tf.Tensor | None, noise: tf.Tensor, *, training: bool = False
+    ) -> dict[str, tf.Tensor]:
         """The generator's loss of a batch, as `update` takes it; updates nothing."""
         generated = self.generator(noise, training=training)
         fake = self.discriminator(generated, training=training)

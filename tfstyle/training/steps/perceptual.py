@@ -38,7 +38,7 @@ class PerceptualStep:
         checkerboard_weight: float = 0.0,
         layer_weights: Mapping[str, float] | None = None,
         formula: Literal["relative", "gatys"] = "relative",
-    ):
+    ) -> None:
         """
         Args:
             generator: [B, H, W, 3] in [0, 1] -> same; its trainable weights are updated. For
@@ -66,11 +66,15 @@ class PerceptualStep:
         self.content_loss, self.style_loss = _FORMULAS[formula]
 
     @tf.function
-    def __call__(self, photos, style_weights=None) -> dict[str, tf.Tensor]:
+    def __call__(
+        self, photos: tf.Tensor, style_weights: tf.Tensor | None = None
+    ) -> dict[str, tf.Tensor]:
         """`update`, compiled."""
         return self.update(photos, style_weights)
 
-    def update(self, photos, style_weights=None) -> dict[str, tf.Tensor]:
+    def update(
+        self, photos: tf.Tensor, style_weights: tf.Tensor | None = None
+    ) -> dict[str, tf.Tensor]:
         """One update on photos [B, H, W, 3] in [0, 1]; returns unweighted losses and total.
 
         `style_weights` [B, styles], for a generator of several styles: how much of each an image
@@ -88,7 +92,14 @@ class PerceptualStep:
         """{name of a loss: its weight in the total}."""
         return weights_of(self, ("content", "style", "tv"), optional=("checkerboard",))
 
-    def terms(self, photos, style_weights=None, *, training=False) -> dict[str, tf.Tensor]:
+    @property
+    def state(self) -> dict:
+        """What a checkpoint holds, by name."""
+        return {"generator": self.generator, "optimizer": self.optimizer}
+
+    def terms(
+        self, photos: tf.Tensor, style_weights: tf.Tensor | None = None, *, training: bool = False
+    ) -> dict[str, tf.Tensor]:
         """The unweighted losses of a batch, as `update` takes it; updates nothing."""
         target = self.content_extractor(photos)
         inputs, style_grams = photos, self.style_grams
@@ -117,7 +128,7 @@ class PerceptualStep:
 class TargetStep:
     """Trains a generator on what each photo is to become, by the mean squared difference."""
 
-    def __init__(self, *, generator: keras.Model, optimizer: keras.optimizers.Optimizer):
+    def __init__(self, *, generator: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:
         """
         Args:
             generator: [B, H, W, 3] in [0, 1] -> same; its trainable weights are updated.
@@ -127,11 +138,11 @@ class TargetStep:
         self.optimizer = optimizer
 
     @tf.function
-    def __call__(self, photos, targets) -> dict[str, tf.Tensor]:
+    def __call__(self, photos: tf.Tensor, targets: tf.Tensor) -> dict[str, tf.Tensor]:
         """`update`, compiled."""
         return self.update(photos, targets)
 
-    def update(self, photos, targets) -> dict[str, tf.Tensor]:
+    def update(self, photos: tf.Tensor, targets: tf.Tensor) -> dict[str, tf.Tensor]:
         """One update on photos and targets, [B, H, W, 3] in [0, 1]; returns the loss."""
         with tf.GradientTape() as tape:
             values = self.terms(photos, targets, training=True)
@@ -144,7 +155,14 @@ class TargetStep:
         """{name of a loss: its weight}."""
         return {"pixels": 1.0}
 
-    def terms(self, photos, targets, *, training=False) -> dict[str, tf.Tensor]:
+    @property
+    def state(self) -> dict:
+        """What a checkpoint holds, by name."""
+        return {"generator": self.generator, "optimizer": self.optimizer}
+
+    def terms(
+        self, photos: tf.Tensor, targets: tf.Tensor, *, training: bool = False
+    ) -> dict[str, tf.Tensor]:
         """The loss of a batch, as `update` takes it; updates nothing."""
         stylized = self.generator(photos, training=training)
         return {"pixels": losses.pixel_loss(images=stylized, target=targets)}

@@ -6,7 +6,13 @@ import keras
 import tensorflow as tf
 
 from tfstyle import losses
-from tfstyle.training.steps.base import apply_both, content_of, weighted_total
+from tfstyle.training.steps.base import (
+    apply_both,
+    content_of,
+    networks_of,
+    weighted_total,
+    weights_of,
+)
 
 
 class StyleClassStep:
@@ -39,7 +45,9 @@ class StyleClassStep:
         content_weight: float,
         style_weight: float,
         class_weight: float,
-    ):
+        tv_weight: float = 0.0,
+        checkerboard_weight: float = 0.0,
+    ) -> None:
         """
         Args:
             generator: [images [B, H, W, 3] in [0, 1], style_weights [B, N]] -> images.
@@ -49,7 +57,8 @@ class StyleClassStep:
             style_grams: {layer: [N, C, C]}, the mean over the paintings of each style.
             generator_optimizer, discriminator_optimizer: built on their network's variables.
             content_layers: layers whose content losses are averaged.
-            content_weight, style_weight, class_weight: of the generator's losses named so.
+            content_weight, style_weight, class_weight, tv_weight, checkerboard_weight: of the
+                generator's losses named so.
         """
         self.generator = generator
         self.discriminator = discriminator
@@ -62,13 +71,19 @@ class StyleClassStep:
         self.content_weight = content_weight
         self.style_weight = style_weight
         self.class_weight = class_weight
+        self.tv_weight = tv_weight
+        self.checkerboard_weight = checkerboard_weight
 
     @tf.function
-    def __call__(self, photos, style_weights, paintings, styles) -> dict[str, tf.Tensor]:
+    def __call__(
+        self, photos: tf.Tensor, style_weights: tf.Tensor, paintings: tf.Tensor, styles: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
         """`update`, compiled."""
         return self.update(photos, style_weights, paintings, styles)
 
-    def update(self, photos, style_weights, paintings, styles) -> dict[str, tf.Tensor]:
+    def update(
+        self, photos: tf.Tensor, style_weights: tf.Tensor, paintings: tf.Tensor, styles: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
         """One update of each network.
 
         Args:
@@ -107,13 +122,16 @@ class StyleClassStep:
     @property
     def weights(self) -> dict[str, float]:
         """{name of a loss of the generator: its weight in the total}."""
-        return {
-            "content": self.content_weight,
-            "style": self.style_weight,
-            "class": self.class_weight,
-        }
+        return weights_of(self, ("content", "style", "class"), optional=("tv", "checkerboard"))
 
-    def terms(self, photos, style_weights, *_, training=False) -> dict[str, tf.Tensor]:
+    @property
+    def state(self) -> dict:
+        """What a checkpoint holds, by name."""
+        return networks_of(self)
+
+    def terms(
+        self, photos: tf.Tensor, style_weights: tf.Tensor, *_: tf.Tensor, training: bool = False
+    ) -> dict[str, tf.Tensor]:
         """The generator's unweighted losses of a batch, as `update` takes it; updates nothing."""
         stylized = self.generator([photos, style_weights], training=training)
         judged = self.discriminator(stylized, training=training)
@@ -127,7 +145,7 @@ class StyleClassStep:
         }
         wanted = tf.pad(style_weights, [[0, 0], [0, 1]])
         features = self.extractor(stylized)
-        return {
+        values = {
             "content": content_of(features, target, self.content_layers),
             "style": losses.style_loss(
                 grams={layer: losses.gram(features[layer]) for layer in style_grams},
@@ -135,6 +153,11 @@ class StyleClassStep:
             ),
             "class": _cross_entropy(logits=judged, labels=wanted),
         }
+        if self.tv_weight:
+            values["tv"] = losses.total_variation(stylized)
+        if self.checkerboard_weight:
+            values["checkerboard"] = losses.checkerboard_loss(images=stylized)
+        return values
 
 
 def _cross_entropy(*, logits, labels):

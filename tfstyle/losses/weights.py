@@ -1,0 +1,47 @@
+"""The weights of the losses: the flags that recipes share."""
+
+import dataclasses
+
+from tfstyle.losses.style import CONTENT_LAYER
+
+
+@dataclasses.dataclass(frozen=True)
+class Weights:
+    """What a network is to aim for, and how much.
+
+    Args:
+        content_layers: VGG16 layers of the content loss, separated by commas; shallower ones keep
+            finer detail of the photo.
+        content_weight: of the content loss; more keeps more of the photo.
+        style_weight: of the style loss; more gives more of the paintings.
+        tv_weight: of total variation; more is smoother.
+        checkerboard_weight: of patterns of the periods of up-sampling; 0 to not compute them. Crops
+            must be of 128 pixels or more.
+    """
+
+    content_layers: str = CONTENT_LAYER
+    content_weight: float = 1.0
+    style_weight: float = 10.0
+    tv_weight: float = 0.0
+    checkerboard_weight: float = 0.0
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """All but the layers, by the names that train steps give them."""
+        told = dataclasses.asdict(self)
+        return {name: value for name, value in told.items() if name.endswith("_weight")}
+
+
+@dataclasses.dataclass(frozen=True)
+class GanWeights(Weights):
+    """What a generator that faces a discriminator is to aim for, and how much.
+
+    Args:
+        adversarial_weight: of the adversarial loss.
+        identity_weight: of the identity loss: paintings are to stay as they are.
+        color_weight: of the colour loss; more keeps more of the photo's colours.
+    """
+
+    adversarial_weight: float = 5.0
+    identity_weight: float = 5.0
+    color_weight: float = 60.0

@@ -1,0 +1,281 @@
+"""A run's folder: options, checkpoints, validations, and what its card says."""
+
+import dataclasses
+import itertools
+import json
+import math
+import os
+import pathlib
+import tempfile
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfstyle.files import write_json, write_text
+from tfstyle.training.strategy import Options, TrainingError, Workers, first_line
+
+# The layout of options.json, which also holds "pipeline" and "network": see `training.Run`.
+SCHEMA = 1
+# Options that may differ between a run and its continuation. Other steps stretch the schedule.
+_MAY_CHANGE = frozenset(
+    (
+        "steps",
+        "resume",
+        "checkpoint_every",
+        "keep",
+        "log_every",
+        "sample_every",
+        "validate_every",
+        "runs",
+        "dry_run",
+        "explain",
+        # Of its folder, and of what is exported in the end.
+        "name",
+        "title",
+        "licence",
+        "photos",
+        "saved_models",
+    )
+)
+
+
+def latest_checkpoint(run: str | os.PathLike) -> str | None:
+    """The last checkpoint in the folder of a run, or in its best/; None where there is none."""
+    folders = (pathlib.Path(run) / "checkpoints", pathlib.Path(run))
+    return next(filter(None, map(tf.train.latest_checkpoint, folders)), None)
+
+
+def start_from(generator: keras.Model, run: str | os.PathLike) -> None:
+    """Gives `generator` the weights that the last checkpoint of another run has for its generator.
+
+    Args:
+        generator: of the same shape as the other run's.
+        run: folder of the other run; runs/NAME/best for its best validation instead of its end.
+
+    Raises:
+        TrainingError: where the folder has no checkpoint, or one of another shape.
+    """
+    path = latest_checkpoint(run)
+    if not path:
+        raise TrainingError(
+            f"{run}: no checkpoint in it. Give the folder of a run, as runs/NAME or runs/NAME/best."
+        )
+    try:
+        status = tf.train.Checkpoint(generator=generator).restore(path)
+        status.assert_existing_objects_matched().expect_partial()
+    except (AssertionError, ValueError, tf.errors.OpError) as error:
+        raise TrainingError(
+            f"{path}: its generator has another shape ({first_line(error)}). Give the "
+            "same --width and --depth as that run's options.json."
+        ) from error
+
+
+def resolved_options(settings: Mapping[str, Any], options: Options) -> dict[str, Any]:
+    """A pipeline's own settings and `options` in one flat dictionary of JSON values."""
+    return json.loads(json.dumps({**settings, **dataclasses.asdict(options)}))
+
+
+# Options that are words for a card, and no paths.
+_SAID = ("title", "licence", "photos")
+
+
+def card(
+    pipeline: str, settings: Mapping[str, Any], options: Options, losses: Mapping[str, float]
+) -> dict[str, Any]:
+    """What the model cards of all pipelines say alike.
+
+    Args:
+        pipeline: its name, such as "pipelines.fast".
+        settings: of the pipeline, among them "licence", "photos" and "content".
+        options: of the training.
+        losses: of its end.
+
+    Returns:
+        {"licence", "data", "pipeline", "options", "losses"}. Files and folders are named, but not
+        where they lie: cards travel, and say what a model was trained on, not on whose disk.
+    """
+
+    def named(part):
+        # A dataset's name may have a slash, and lies nowhere.
+        return part if part.startswith("tfds:") else pathlib.Path(part).name
+
+    told = resolved_options(settings, options)
+    for key, value in told.items():
+        if isinstance(value, str) and os.sep in value and key not in _SAID:
+            told[key] = ",".join(map(named, value.split(",")))
+    return {
+        "licence": settings["licence"],
+        "data": settings["photos"] or told["content"] or "the photos bundled with tfstyle",
+        "pipeline": pipeline,
+        "options": told,
+        "losses": losses,
+    }
+
+
+@dataclasses.dataclass(frozen=True)
+class RunFolder:
+    """A run's folder and its options, resolved. `fit` makes the folder once all else is ready."""
+
+    folder: pathlib.Path
+    options: Mapping[str, Any]
+
+
+def open_folder(
+    name: str,
+    options: Options,
+    settings: Mapping[str, Any],
+    defaults: Mapping[str, Any] | None = None,
+) -> RunFolder:
+    """The run to start or to resume; writes nothing yet.
+
+    Args:
+        name: of the run, a folder under `options.runs`.
+        settings: every option of the pipeline, its `options` left out; JSON values.
+        defaults: of these, for a run of an earlier release, which did not know some of them: it
+            was trained as the default is now.
+
+    Raises:
+        TrainingError: where the folder holds a run with other settings.
+    """
+    folder = pathlib.Path(options.runs) / name
+    resolved = resolved_options(settings, options)
+    if options.resume and (differing := differences(folder, resolved, defaults or {})):
+        raise TrainingError(
+            f"{folder} holds a run with other options ({'; '.join(differing)}). Use another "
+            "--name, the same options, or --noresume to throw that run away."
+        )
+    return RunFolder(folder, resolved)
+
+
+def free_name(
+    name: str, options: Options, settings: Mapping[str, Any], defaults: Mapping[str, Any]
+) -> str:
+    """`name`, or the first of name_2, name_3, ... that no run with other options has.
+
+    So that commands given without a name do not stand in each other's way, and each goes on with
+    its own run when it is given again. The arguments are those of `open_folder`.
+    """
+    resolved = resolved_options(settings, options)
+    for number in itertools.count(1):
+        tried = name if number == 1 else f"{name}_{number}"
+        if not differences(pathlib.Path(options.runs) / tried, resolved, defaults):
+            return tried
+    raise AssertionError("unreachable")
+
+
+def differences(
+    folder: pathlib.Path, resolved: Mapping[str, Any], defaults: Mapping[str, Any]
+) -> list[str]:
+    """What keeps a run from going on with these options: "width: 8, now 16", ...
+
+    Empty where there is no run yet; the arguments are those of `open_folder`.
+
+    Raises:
+        TrainingError: where a newer release has made the run.
+    """
+    file = folder / "options.json"
+    if not tf.train.latest_checkpoint(folder / "checkpoints") or not file.exists():
+        return []
+    saved = json.loads(file.read_text())
+    if saved.get("schema", 0) > SCHEMA:
+        raise TrainingError(
+            f"{file}: of schema {saved['schema']}, and this release knows {SCHEMA}. Go on with the "
+            "newer release of tfstyle that made this run, or use another --name."
+        )
+    before = {**defaults, **saved}
+    return [
+        f"{key}: {before.get(key)!r}, now {value!r}"
+        for key, value in resolved.items()
+        if key not in _MAY_CHANGE and value != before.get(key)
+    ]
+
+
+def flattened(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Options by the names of their flags: fields in place of the dataclasses that hold them."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if dataclasses.is_dataclass(value):
+            fields = (field.name for field in dataclasses.fields(value) if is_flag(field))
+            flat |= {field: getattr(value, field) for field in fields}
+        else:
+            flat[name] = value
+    return flat
+
+
+def is_flag(field: dataclasses.Field) -> bool:
+    """Whether a field of a dataclass of options is a flag; the others a recipe alone decides."""
+    return field.metadata.get("flag", True)
+
+
+def remove_run(folder: pathlib.Path) -> None:
+    for file in (*folder.glob("checkpoints/ckpt-*"), *folder.glob("best/ckpt-*")):
+        file.unlink()
+    for name in ("checkpoints/checkpoint", "best/checkpoint", "best/figures.json"):
+        (folder / name).unlink(missing_ok=True)
+    for name in ("validation.jsonl", "losses.json"):
+        (folder / name).unlink(missing_ok=True)
+
+
+class Validation:
+    """The validations of a run, a line each in validation.jsonl, and the checkpoint of the best.
+
+    What it needs to know after a resume it reads from its files.
+    """
+
+    def __init__(self, folder: pathlib.Path, checkpoint: tf.train.Checkpoint, step: int) -> None:
+        self._file = folder / "validation.jsonl"
+        self._figures = folder / "best" / "figures.json"
+        self._manager = tf.train.CheckpointManager(checkpoint, folder / "best", 1)
+        text = self._file.read_text() if self._file.exists() else ""
+        # A run resumed at `step` takes later steps again.
+        self._lines = [line for line in map(json.loads, text.splitlines()) if line["step"] <= step]
+
+    def has(self, step: int) -> bool:
+        return any(line["step"] == step for line in self._lines)
+
+    def add(self, step: int, validate: Callable, workers: Workers) -> dict[str, float]:
+        """The figures, noted; where the first is the lowest so far, the checkpoint is kept."""
+        figures, better = {}, False
+        if workers.chief:
+            figures = {name: float(value) for name, value in validate().items()}
+            self._lines.append({"step": step, **figures})
+            write_text(self._file, "".join(json.dumps(line) + "\n" for line in self._lines))
+            name, value = next(iter(figures.items()))
+            best = json.loads(self._figures.read_text()) if self._figures.exists() else {}
+            better = math.isfinite(value) and value < best.get(name, math.inf)
+        if workers.each(better)[0]:
+            save(self._manager, step, workers)
+            if workers.chief:
+                write_json(self._figures, {"step": step, **figures})
+        return figures
+
+
+def restore(checkpoint: tf.train.Checkpoint, path: str) -> None:
+    try:
+        checkpoint.restore(path).assert_consumed()
+    except (AssertionError, ValueError, tf.errors.OpError) as error:
+        raise TrainingError(
+            f"{path}: does not fit this model ({first_line(error)}). Use another --name, "
+            "or --noresume to start again."
+        ) from error
+
+
+def save(manager: tf.train.CheckpointManager, number: int, workers: Workers) -> str:
+    """The chief's checkpoint. All workers save, since reading a variable may take all of them."""
+    path = None
+    try:
+        if workers.chief:
+            path = manager.save(checkpoint_number=number)
+        else:
+            with tempfile.TemporaryDirectory() as scratch:
+                manager.checkpoint.write(os.path.join(scratch, "ckpt"))
+    except (OSError, tf.errors.OpError) as error:
+        raise TrainingError(
+            f"{manager.directory}: checkpoint of step {number} could not be written "
+            f"({first_line(error)}). The last good one is {manager.latest_checkpoint}. "
+            "Make room and give the same command again."
+        ) from error
+    workers.each(number)  # nobody goes on, or ends, before it is there
+    return path or f"ckpt-{number}"
