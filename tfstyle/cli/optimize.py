@@ -160,6 +160,7 @@ def run(args) -> int:
             watch.others.append(_frames(writer, fps, final))
         from tfstyle import gatys, machine
 
+        machine.keep_freed_memory()
         try:
             with watch:
                 result = gatys.optimize(

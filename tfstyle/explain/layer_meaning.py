@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfstyle import images, losses
+from tfstyle import images, losses, machine
 from tfstyle.explain.results import Check, Explanation
 
 
@@ -176,6 +176,7 @@ def _described(judge, picture):
     return np.concatenate(moments)
 
 
+@machine.own_random_state()
 def _redrawn(extractor, seed):
     """The extractor with each kernel drawn anew: normal, of its own mean and deviation."""
     other = keras.models.clone_model(extractor)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfstyle import features, images, losses, metrics, stylize
+from tfstyle import features, images, losses, machine, metrics, stylize
 from tfstyle.data import drawn, samples
 from tfstyle.errors import ArgumentError
 from tfstyle.explain import (
@@ -63,6 +63,7 @@ class Survey:
     style: str = ""
 
 
+@machine.own_random_state()
 def of(
     model: str | os.PathLike,
     *,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import keras
 
+from tfstyle import machine
 from tfstyle.features.weights import (
     BGR_MEANS,
     RGB_DEVIATIONS,
@@ -21,6 +22,7 @@ from tfstyle.features.weights import (
 )
 
 
+@machine.own_random_state()
 def vgg19(
     layers: Sequence[str],
     *,
@@ -49,6 +51,7 @@ def vgg19(
     return _extractor(_VGG19, layers, dtype=dtype, pooling=pooling, weights=weights)
 
 
+@machine.own_random_state()
 def resnet50(
     layers: Sequence[str],
     *,
@@ -64,6 +67,7 @@ def resnet50(
     return _extractor(_RESNET50, layers, dtype=dtype, pooling=pooling, weights=weights)
 
 
+@machine.own_random_state()
 def densenet121(
     layers: Sequence[str],
     *,
