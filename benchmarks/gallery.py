@@ -96,6 +96,9 @@ def main():
     parser.add_argument("--only", help="names of sheets, with commas between them")
     parser.add_argument("--out", type=Path, default=Path("docs/gatys"))
     options = parser.parse_args()
+    from tfstyle import machine
+
+    machine.keep_freed_memory()  # as `tfstyle optimize` does
     options.out.mkdir(parents=True, exist_ok=True)
     chosen = sheets()
     for name in options.only.split(",") if options.only else chosen:

@@ -49,6 +49,9 @@ def main():
     parser.add_argument("--out", type=Path, help="folder for the pictures")
     parser.add_argument("--preview", action="store_true", help="time the preview preset instead")
     options = parser.parse_args()
+    from tfstyle import machine
+
+    machine.keep_freed_memory()  # as `tfstyle optimize` does
     if options.preview:
         preview(options)
     else:

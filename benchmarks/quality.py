@@ -73,6 +73,9 @@ def main():
     parser.add_argument("--rounds", type=int, default=5, help="timed calls, of which the median")
     parser.add_argument("--out", type=Path, default=Path("runs/quality"), help="a folder")
     options = parser.parse_args()
+    from tfstyle import machine
+
+    machine.keep_freed_memory()  # as `tfstyle optimize` does
     for name in ("rounds", "limit"):
         value = getattr(options, name)
         if value is not None and value < 1:

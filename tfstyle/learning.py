@@ -52,6 +52,7 @@ class Learned:
     card: dict
 
 
+@machine.own_random_state()
 def learn(
     painting: np.ndarray,
     name: str,
@@ -95,7 +96,6 @@ def learn(
         RebuildError: for a model that no pipeline here makes.
         DataError: for `content` without images.
     """
-    keras.utils.set_random_seed(seed)
     card = stylize.read_card(stylize.find_saved_model(model))
     styles = tuple(card.get("styles") or ())
     if not styles:

@@ -1,9 +1,12 @@
-"""What this machine has: memory that is free, memory that stays allocated, fast bfloat16."""
+"""What this machine has (free memory, fast bfloat16), and what holds for the whole process."""
 
 import contextlib
 import ctypes
+import random
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import psutil
 
 from tfstyle.errors import TfstyleError
@@ -34,7 +37,8 @@ def keep_freed_memory() -> None:
 
     A step on the CPU allocates and frees hundreds of large tensors; mapping them anew each time
     took a third of the step's processor time (system time 9.6 s against 1.8 s in 25 training steps
-    at 256 px). It holds for the whole process. Nothing happens where the C library has no mallopt.
+    at 256 px). It holds for the whole process and has no way back: commands call it, the library
+    never does. Nothing happens where the C library has no mallopt.
     """
     # TypeError: Windows has no handle of the process itself.
     with contextlib.suppress(OSError, AttributeError, TypeError):
@@ -43,6 +47,27 @@ def keep_freed_memory() -> None:
         mallopt(_M_MMAP_MAX, 0)
         mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
         mallopt(_M_TOP_PAD, 2**28)
+
+
+@contextlib.contextmanager
+def own_random_state(seed: int | None = None) -> Iterator[None]:
+    """Puts Python's and NumPy's global random numbers back where they were; a decorator too.
+
+    Keras draws from Python's for the initial weights of every network that it builds, even where
+    they are replaced at once: a caller's numbers would depend on which extractor is read.
+
+    Args:
+        seed: of both within; they go on from where they are if None.
+    """
+    of_python, of_numpy = random.getstate(), np.random.get_state()
+    try:
+        if seed is not None:
+            random.seed(seed)
+            np.random.seed(seed)
+        yield
+    finally:
+        random.setstate(of_python)
+        np.random.set_state(of_numpy)
 
 
 def has_fast_bfloat16() -> bool:

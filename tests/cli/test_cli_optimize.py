@@ -834,3 +834,11 @@ def test_a_process_that_is_interrupted_writes_the_picture_so_far_and_ends_with_1
     assert images.read("out.png").shape == (36, 48, 3)
     assert noted()["figures"]["stopped"] == "callback"
     assert not [name for name in files() if name.startswith(".")]
+
+
+def test_the_command_keeps_freed_memory_for_the_process(desk, painter, monkeypatch):
+    """The library does not: it holds for all of the process."""
+    called = []
+    monkeypatch.setattr(machine, "keep_freed_memory", lambda: called.append(len(painter.calls)))
+    assert optimize() == 0
+    assert called == [0]

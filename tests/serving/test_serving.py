@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 import shutil
+import signal
 import socket
 import struct
 import subprocess
@@ -1184,6 +1185,19 @@ def test_the_client_command_stylizes_what_the_camera_sees(url, photo, fake_camer
     with Client(url, "tiny") as client:
         expected = client(images.from_uint8(images.to_uint8(photo)))
     np.testing.assert_array_equal(images.read(seen), images.from_uint8(images.to_uint8(expected)))
+
+
+def test_signals_are_handled_as_before_once_the_server_has_ended(folders):
+    def mine(*_):
+        raise AssertionError("the server ends")
+
+    before = signal.signal(signal.SIGTERM, mine)
+    try:
+        development = DevServer({"tiny": folders["tiny"]})
+        development.run(lambda: os.kill(os.getpid(), signal.SIGTERM))
+        assert signal.getsignal(signal.SIGTERM) is mine
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 # What is deployed

@@ -163,6 +163,7 @@ def run(args: argparse.Namespace) -> int:
             watch.others.append(_frames(writer, fps, final))
         from tfstyle import gatys, machine
 
+        machine.keep_freed_memory()
         try:
             with watch:
                 result = gatys.optimize(

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfstyle import images, losses
+from tfstyle import images, losses, machine
 from tfstyle.explain.results import Check, Explanation
 
 
@@ -178,6 +178,7 @@ def _described(judge: keras.Model, picture: np.ndarray) -> np.ndarray:
     return np.concatenate(moments)
 
 
+@machine.own_random_state()
 def _redrawn(extractor: keras.Model, seed: int) -> keras.Model:
     """The extractor with each kernel drawn anew: normal, of its own mean and deviation."""
     other = keras.models.clone_model(extractor)

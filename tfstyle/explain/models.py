@@ -6,7 +6,7 @@ from pathlib import Path
 
 import keras
 
-from tfstyle import stylize, training
+from tfstyle import machine, stylize, training
 from tfstyle.export import rebuild
 from tfstyle.networks import discriminators
 from tfstyle.stylize import runners
@@ -31,6 +31,7 @@ class Networks:
     kind: str = ""
 
 
+@machine.own_random_state()
 def load(model: str | os.PathLike) -> Networks | None:
     """The networks of a .keras file, of an exported model, or of a run.
 

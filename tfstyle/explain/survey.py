@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfstyle import features, images, losses, metrics, stylize
+from tfstyle import features, images, losses, machine, metrics, stylize
 from tfstyle.data import drawn, samples
 from tfstyle.errors import ArgumentError
 from tfstyle.explain import (
@@ -65,6 +65,7 @@ class Survey:
     style: str = ""
 
 
+@machine.own_random_state()
 def of(
     model: str | os.PathLike,
     *,

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from tfstyle import machine
 from tfstyle.features.weights import (
     BGR_MEANS,
     RGB_DEVIATIONS,
@@ -22,6 +23,7 @@ from tfstyle.features.weights import (
 )
 
 
+@machine.own_random_state()
 def vgg19(
     layers: Sequence[str],
     *,
@@ -50,6 +52,7 @@ def vgg19(
     return _extractor(_VGG19, layers, dtype=dtype, pooling=pooling, weights=weights)
 
 
+@machine.own_random_state()
 def resnet50(
     layers: Sequence[str],
     *,
@@ -65,6 +68,7 @@ def resnet50(
     return _extractor(_RESNET50, layers, dtype=dtype, pooling=pooling, weights=weights)
 
 
+@machine.own_random_state()
 def densenet121(
     layers: Sequence[str],
     *,

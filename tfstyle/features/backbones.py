@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import keras
 
-from tfstyle import losses
+from tfstyle import losses, machine
 from tfstyle.errors import ArgumentError
 from tfstyle.features.applications import (
     _DENSENET121,
@@ -87,6 +87,7 @@ BACKBONES = {
 
 
 @functools.cache
+@machine.own_random_state()
 def layer_names(name: str) -> tuple[str, ...]:
     """The layers that a backbone of `BACKBONES` may be asked for, from the image on.
 

@@ -15,6 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfstyle import machine
 from tfstyle.errors import ArgumentError
 from tfstyle.features.weights import (
     BGR_MEANS,
@@ -56,6 +57,7 @@ ALEXNET_LAYERS = tuple(_ALEXNET)
 _LPIPS_MEANS, _LPIPS_DEVIATIONS = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
 
 
+@machine.own_random_state()
 def vgg16(
     layers: Sequence[str],
     *,
@@ -97,6 +99,7 @@ def vgg16(
     return _vgg16("vgg16", parameters, layers, pool, dtype)
 
 
+@machine.own_random_state()
 def vgg16_light(
     layers: Sequence[str],
     *,
@@ -178,6 +181,7 @@ def _conv(x: keras.KerasTensor, kernel: np.ndarray, **options: Any) -> keras.Ker
     return keras.layers.Conv2D(kernel.shape[-1], kernel.shape[0], padding="same", **options)(x)
 
 
+@machine.own_random_state()
 def alexnet(layers: Sequence[str] = ALEXNET_LAYERS, *, dtype: str = "float32") -> keras.Model:
     """AlexNet as LPIPS sees it (Zhang et al. 2018, https://arxiv.org/abs/1801.03924); bundled.
 

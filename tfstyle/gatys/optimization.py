@@ -208,6 +208,8 @@ def optimize(
         seed: of noise.
         callback: gets a `Progress` after every step; True stops there.
 
+    On a CPU a step takes a third less where the process has called `machine.keep_freed_memory`.
+
     Raises:
         ValueError: for arguments that cannot be; features.WeightsError where there are no weights.
         TooLargeError: where the memory does not suffice even in tiles, before anything starts.
@@ -231,7 +233,6 @@ def optimize(
             "tv_weight": tv_weight,
         },
     )
-    machine.keep_freed_memory()
     if backbone not in features.BACKBONES:
         raise ArgumentError(f"backbone {backbone!r}: give {', '.join(features.BACKBONES)}")
     network = features.BACKBONES[backbone]

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfstyle import files
+from tfstyle import files, machine
 from tfstyle.data.digits import scrambled
 from tfstyle.errors import ArgumentError
 from tfstyle.networks.digits import digit_classifier
@@ -36,16 +36,29 @@ def train_judge(
         labels: [N], 0 to 9.
         width: as `digit_classifier`.
         epochs: over the digits.
-        seed: of weights and order; Keras' random state is set to it.
+        seed: of weights, dropout and order.
     """
-    keras.utils.set_random_seed(seed)
-    classifier = digit_classifier(width=width)
+    with machine.own_random_state(seed):
+        classifier = digit_classifier(width=width)
     none = scrambled(digits[np.random.default_rng(seed).permutation(len(digits))[::5]], seed=seed)
     pictures = np.concatenate([digits, none])
-    classes = np.concatenate([np.eye(10)[labels], np.full((len(none), 10), 0.1)])
-    rate = keras.optimizers.schedules.CosineDecay(2e-3, epochs * math.ceil(len(pictures) / 128))
+    classes = np.concatenate([np.eye(10)[labels], np.full((len(none), 10), 0.1)]).astype("float32")
+    per_epoch = math.ceil(len(pictures) / 128)
+    rate = keras.optimizers.schedules.CosineDecay(2e-3, epochs * per_epoch)
     classifier.compile(keras.optimizers.Adam(rate), "categorical_crossentropy")
-    classifier.fit(pictures, classes, batch_size=128, epochs=epochs, verbose=0)
+    tensors = tf.constant(pictures), tf.constant(classes)
+
+    # In an order of its own: Keras' comes from TensorFlow's global seed.
+    def batches(epoch: tf.Tensor) -> tf.data.Dataset:
+        order = tf.random.experimental.stateless_shuffle(
+            tf.range(len(pictures)), [tf.constant(seed, tf.int64), epoch]
+        )
+        return tf.data.Dataset.from_tensor_slices(order).batch(128)
+
+    dataset = tf.data.Dataset.range(epochs).flat_map(batches)
+    dataset = dataset.map(lambda order: tuple(tf.gather(tensor, order) for tensor in tensors))
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(epochs * per_epoch))
+    classifier.fit(dataset.prefetch(2), shuffle=False, verbose=0)
     return classifier
 
 

@@ -48,6 +48,8 @@ _PREDICT = re.compile(r"/v1/models/([^/:]+)(?:/versions/(\d+))?:(classify|regres
 _LOOK = re.compile(r"/v1/models/([^/:]+)(?:/versions/(\d+))?(/metadata)?", re.I)
 # Seconds within which the body of a request must have come.
 _BODY_SECONDS = 60
+# Signals that end the server.
+_STOPPING = (signal.SIGINT, signal.SIGTERM)
 _LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
@@ -225,17 +227,22 @@ class DevServer:
         Raises:
             As `start`.
         """
-        asyncio.run(self._run(announce))
+        before = {number: signal.getsignal(number) for number in _STOPPING}
+        try:
+            asyncio.run(self._run(announce))
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     async def _run(self, announce: Callable[[], None]) -> None:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in _STOPPING:
             loop.add_signal_handler(number, stop.set)
         await self.start()
         announce()
         await stop.wait()
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in _STOPPING:
             loop.remove_signal_handler(number)
         logging.info("stopping; %d requests are being answered", self._in_flight)
         await self.stop()

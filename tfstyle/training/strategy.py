@@ -82,6 +82,9 @@ def prepare(options: Options) -> tf.distribute.Strategy:
     On CPUs runs are reproducible bit for bit for one thread count. On a GPU determinism would cost
     much speed, and XLA does not offer it: there runs agree but for rounding.
 
+    It is for commands: what it sets holds for the whole process, and stays. So do the kept memory
+    (`machine.keep_freed_memory`) and, on CPUs, TensorFlow's deterministic operations.
+
     With the strategy "multiworker" it waits until all workers have come this far.
 
     Raises:
