@@ -17,6 +17,7 @@ import pytest
 import tensorflow as tf
 from hypothesis import strategies as st
 
+from tests import recipes
 from tfstyle import data, images, losses, training
 from tfstyle.images import sheets
 from tfstyle.metrics import judges
@@ -485,9 +486,12 @@ def test_of_two_workers_the_first_judges_and_writes(folder):
     assert json.loads(validation)["step"] == 4
 
 
-def test_without_data_it_fails_at_once_in_one_line_that_names_the_folder(tmp_path):
+def test_without_data_it_fails_at_once_in_one_line_that_names_the_folder(tmp_path, monkeypatch):
     """As offline: nothing is downloaded, and the folder of TFDS is empty."""
-    _, errors = finish(start(tmp_path, "--steps=1"), code=2)
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "tfds"))
+    done = recipes.run(tmp_path, "dcgan_mnist", *TINY, "--steps=1")
+    assert done.returncode == 2
+    errors = done.stderr
     (line,) = [line for line in errors.splitlines() if "error:" in line]
     assert "tfds:mnist: not prepared in" in line
     assert "without a network, give a folder with train-images-idx3-ubyte.gz" in line
