@@ -31,8 +31,10 @@ test: $(INSTALLED) ## run the tests, without those marked slow; ARGS='-k name' c
 test-slow: $(INSTALLED) ## run the tests marked slow
 	@$(VENV)/bin/python -m pytest -m slow $(ARGS)
 
-lint: $(INSTALLED) ## check the code with ruff
+lint: $(INSTALLED) ## check the code with ruff, its format too, and with mypy
 	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check --quiet .
+	@$(VENV)/bin/mypy
 
 bench: $(INSTALLED) ## measure: BENCH=speed (shipped model and its peer)|quality (its pictures too)|train_step|input_pipeline|gatys|memory|gallery|health|serve ARGS='--flag=value ...'
 	@test -f benchmarks/$(BENCH).py || { \
@@ -41,7 +43,7 @@ bench: $(INSTALLED) ## measure: BENCH=speed (shipped model and its peer)|quality
 	@$(VENV)/bin/python benchmarks/$(BENCH).py $(ARGS)
 
 clean: ## remove builds and caches; .venv, runs and models stay
-	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
 
 # PYTHON=/path/to/python chooses; otherwise the first of these that runs and that TensorFlow 2.21

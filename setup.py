@@ -77,9 +77,11 @@ setup(
         "grpcio>=1.68,<2",
         "protobuf>=6.31,<8",
         "requests>=2.32,<3",
+        "docstring_parser>=0.16,<1",  # help of flags out of docstrings
         "ai-edge-litert>=2.1,<3",
         "numpy>=2,<3",
         "absl-py>=2,<3",
+        "anyascii>=0.3,<1",  # names of models out of names in any script
         "lazy-loader>=0.4,<1",  # the faces of the rooms
         "google-crc32c>=1.5,<2",
         "pillow>=11.3,<14",
@@ -99,6 +101,12 @@ setup(
             "pytest-xdist>=3.6,<4",
             "hypothesis>=6,<7",
             "ruff>=0.12,<1",
+            "mypy>=1.15,<2",
+            "types-grpcio>=1,<2",
+            "types-protobuf>=6,<8",
+            "types-psutil>=6,<8",
+            "types-requests>=2.32,<3",
+            "types-tqdm>=4.66,<5",
             "saliency>=0.2.1,<0.3",  # what integrated gradients are tested against
             "playwright>=1.50,<2",  # drives an installed Chromium through the page of tfstyle.web
             VIDEO,

@@ -309,7 +309,7 @@ def prepare(folder: Path, size: int):
 
     from tfstyle import images
     from tfstyle.data import samples
-    from tfstyle.export import saved_model
+    from tfstyle.export import signatures
     from tfstyle.networks import generators
     from tfstyle.serving import models, protocol, server
 
@@ -329,10 +329,10 @@ def prepare(folder: Path, size: int):
         # Far enough from their start that what the versions answer differs.
         rng = np.random.default_rng(number)
         generator.set_weights([w + rng.normal(0, 0.05, w.shape) for w in generator.get_weights()])
-        module, signatures = saved_model._servable(generator)
+        module, served = signatures.servable(generator)
         saved = folder / str(number)
-        tf.saved_model.save(module, str(saved), signatures=signatures)
-        saved_model._write_warm_up(saved, "load", photo, 0)
+        tf.saved_model.save(module, str(saved), signatures=served)
+        signatures.write_warm_up(saved, "load", photo, 0)
         version = models.Version(saved)
         (stylized,) = version.run("serving_default", {"images": batch}, ["stylized"])
         names = "load", "serving_default"

@@ -168,7 +168,7 @@ def parity(folder: str) -> int:
     """Prints how far each shipped TFLite file is from its SavedModel; 1 where one is too far."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from tfstyle import images, stylize
-    from tfstyle.export import convert, device
+    from tfstyle.export import device, parity
     from tfstyle.stylize import runners
 
     photos = [images.fit(images.read(path), SIZE) for path in images.list_images(folder)]
@@ -182,14 +182,14 @@ def parity(folder: str) -> int:
         if "saved_model" not in paths:
             continue
         source = device.read(paths["saved_model"])
-        reference = convert.reference(source)
+        reference = parity.reference(source.stylize, len(source.styles))
         for key, path in paths.items():
             if not key.startswith("tflite"):
                 continue
             variant = key.partition("_")[2] or "float32"
-            run = runners.runner(Path(path), THREADS)
-            worst = convert.parity(run, reference, photos, styles=len(source.styles))
-            measure, bound = convert.BOUNDS[variant]
+            run = runners.TFLiteRunner(path, THREADS)
+            worst = parity.measure(run, reference, photos, styles=len(source.styles))
+            measure, bound = parity.BOUNDS[f"tflite_{variant}"]
             kept = worst[measure] <= bound
             good = good and kept
             told = f"{measure} {255 * bound:.2f} {'' if kept else 'NO'}"

@@ -52,6 +52,7 @@ def train(
         photos: see data.Photos; without evaluate_on, two of the bundled photos are kept out.
     """
     run = training.open_run(train, locals(), name="clahe")
+    release.check(run)
     preset = PRESETS.get(losses)
     if style and not preset:
         raise ArgumentError(f"style {style}: CLAHE has none. Give --losses=mixed or gatys with it")
@@ -120,11 +121,10 @@ def train(
         judged = ("psnr_untouched", "psnr", "psnr_gain", "least_psnr_gain")
     photo = images.fit(images.read(held_out[0]), figures["size"])
     wanted = painting if preset else contrast.equalize(photo)
-    does = "Raises local contrast as CLAHE does: any photo, one pass."
     release.write(
         ema.model,
         run,
-        description="A style network: one style, any photo, one pass." if preset else does,
+        description="One style, one pass." if preset else "Raises local contrast as CLAHE does.",
         style=data.name_of(style) if preset else "CLAHE",
         figures={"photos": photos.told, **figures},
         picture=sheets.compare(photo, wanted, stylizer(photo)),

@@ -46,6 +46,7 @@ def train(
             from, to go on with other weights of the losses, or to learn another style sooner.
     """
     run = training.open_run(train, locals(), name=f"fast_{data.name_of(style)}")
+    release.check(run)
 
     # Data
     painting = paintings.read(style, style_size)

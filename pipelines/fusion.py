@@ -51,6 +51,7 @@ def train(
         photos: see data.Photos; each crop is taught one style.
     """
     run = training.open_run(train, locals(), name="fusion")
+    release.check(run)
 
     # Data
     pictures = paintings.read_all(style, style_size)

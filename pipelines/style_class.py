@@ -67,6 +67,7 @@ def train(
         optim: see training.Optim; the learning rate is the generator's.
     """
     run = training.open_run(train, locals(), name="style_class")
+    release.check(run)
 
     # Data
     held_out = photos.held_out

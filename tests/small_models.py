@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from tfstyle.export import saved_model
+from tfstyle.export import signatures
 from tfstyle.networks import generators
 
 STYLES = 3
@@ -29,11 +29,10 @@ def save(generator, folder, photo):
 
     Without TFLite files and card.
     """
-    module, signatures = saved_model._servable(generator)
+    module, served = signatures.servable(generator)
     staged = folder.parent / f".{folder.parent.name}-{folder.name}"
-    tf.saved_model.save(module, str(staged), signatures=signatures)
-    saved_model._write_warm_up(
-        staged, folder.parent.name, photo, len(generator.inputs) > 1 and STYLES
-    )
+    tf.saved_model.save(module, str(staged), signatures=served)
+    styles = generator.inputs[1].shape[-1] if len(generator.inputs) > 1 else 0
+    signatures.write_warm_up(staged, folder.parent.name, photo, styles)
     folder.parent.mkdir(exist_ok=True)
     return staged.rename(folder)

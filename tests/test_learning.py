@@ -12,7 +12,8 @@ import tensorflow as tf
 from tests.small_models import shaken
 from tfstyle import cli, images, learning, losses, stylize
 from tfstyle.data import drawn, samples
-from tfstyle.export import export, rebuild
+from tfstyle.errors import ArgumentError
+from tfstyle.export import ExportError, export, rebuild
 from tfstyle.networks import generators
 
 
@@ -127,3 +128,86 @@ def test_command_names_what_is_wrong(model, tmp_path):
         assert done.returncode == 2 and message in done.stderr
         assert "Traceback" not in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def painted(tmp_path, monkeypatch):
+    """The current folder, with a painting in it."""
+    monkeypatch.chdir(tmp_path)
+    images.write("mine.png", drawn.style("mosaic", 64))
+    return tmp_path
+
+
+def command(model, *more):
+    given = ["learn", "mine.png", "--model", str(model), "--count", "1", "--style_size", "64"]
+    return cli.main([*given, *more])
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--name", "a b"], "name 'a b': give one of letters"),
+        (["--name", "broken"], "broken.json: not a model card"),
+        (["--name", "newer"], "newer.json: a model card of schema 99"),
+        (["--name", "mine", "-o", "file"], "file: a file, and file is to be a folder"),
+        (["--name", "a"], "has a style called so"),
+    ],
+)
+def test_what_cannot_be_exported_is_told_before_the_training(
+    model, painted, monkeypatch, capsys, more, message
+):
+    (painted / "file").write_text("mine")
+    (painted / "saved_models").mkdir()
+    (painted / "saved_models" / "broken.json").write_text("{")
+    newer = {"name": "newer", "schema": 99, "tfstyle": "9.9", "versions": []}
+    (painted / "saved_models" / "newer.json").write_text(json.dumps(newer))
+    monkeypatch.setattr(learning.rebuild, "of_export", lambda _: pytest.fail("it trained"))
+    assert command(model, *more) == 2
+    said = capsys.readouterr().err.strip().splitlines()
+    assert len(said) == 1 and message in said[0]
+
+
+@pytest.mark.parametrize("writable", [True, False])
+def test_what_was_learned_outlives_an_export_that_fails(
+    model, painted, photo, monkeypatch, capsys, writable
+):
+    def fail(*_, **__):
+        if not writable:  # any more
+            (painted / "models").write_text("not a folder")
+        raise ExportError("mine: differs from Keras on a photo: tflite_dynamic by mean 0.5")
+
+    monkeypatch.setattr("tfstyle.export.saved_model.export", fail)
+    monkeypatch.setattr("tfstyle.export.export", fail, raising=False)
+    assert command(model, "-o", "models") == 2
+    (said,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("tfstyle:")]
+    folder = "models/" if writable else ""
+    kept = f"{folder}mine.learned.keras"
+    assert "differs from Keras" in said and said.endswith(f"--model {kept}")
+    stylizer = stylize.Stylizer.load(kept)
+    assert len(stylizer.styles) == 3 and stylizer(photo).shape == photo.shape
+
+
+def test_a_fault_in_the_export_shows_as_one_and_nothing_is_lost(
+    model, painted, monkeypatch, capsys
+):
+    def fail(*_, **__):
+        raise ZeroDivisionError("a fault")
+
+    monkeypatch.setattr("tfstyle.export.export", fail, raising=False)
+    try:
+        assert command(model) not in (0, 2)
+    except ZeroDivisionError:
+        pass
+    assert "saved_models/mine.learned.keras" in capsys.readouterr().err
+    assert (painted / "saved_models" / "mine.learned.keras").is_file()
+
+
+def test_a_model_of_a_network_that_its_card_tells_is_taught(tmp_path):
+    generator = shaken(generators.fusion_generator(styles=2, width=4, depth=1))
+    export(generator, "told", directory=tmp_path, styles=["a", "b"])  # without options
+    found = learn(tmp_path / "told", count=1)
+    assert found.generator.inputs[1].shape == (None, 3)
+    card = json.loads((tmp_path / "told.json").read_text())
+    (tmp_path / "told.json").write_text(json.dumps(card | {"schema": 99}))
+    with pytest.raises(ArgumentError, match="schema 99"):
+        learn(tmp_path / "told", count=1)

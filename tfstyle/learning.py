@@ -10,13 +10,15 @@ alone.
 
 import dataclasses
 import os
+import pathlib
+import tempfile
 from collections.abc import Callable
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfstyle import data, features, images, losses, machine, stylize, training
+from tfstyle import data, features, files, images, losses, machine, stylize, training
 from tfstyle.data import samples
 from tfstyle.errors import TfstyleError
 from tfstyle.export import rebuild
@@ -169,6 +171,31 @@ def learn(
     told = ("pipeline", "options") if alone else ("description", "style", "pipeline", "options")
     kept = {key: card[key] for key in told if key in card}
     return Learned(taught, (name,) if alone else (name, *styles), styles[nearest], last, kept)
+
+
+def keep(learned: Learned, name: str, directory: str | os.PathLike) -> pathlib.Path:
+    """Saves what was learned where it cannot be exported, so that the training was not in vain.
+
+    Args:
+        learned: as `learn` gives it.
+        name: of the model; the file is NAME.learned.keras, and an earlier one is replaced.
+        directory: where that can be written; else the current folder, or that of temporary files.
+
+    Returns:
+        Path of the file, which `Stylizer.load` and `tfstyle export` take.
+
+    Raises:
+        OSError: where it can be written nowhere.
+    """
+    folders = [pathlib.Path(directory), pathlib.Path(), pathlib.Path(tempfile.gettempdir())]
+    for folder in folders:
+        try:
+            path = folder / f"{name}.learned.keras"
+            return files.write_whole(path, learned.generator.save)
+        except OSError:
+            if folder == folders[-1]:
+                raise
+    raise AssertionError("one of the folders returns or raises")
 
 
 def _nearest(base, count, extractor, grams) -> int:

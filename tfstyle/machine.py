@@ -19,7 +19,7 @@ _USABLE = 0.9
 class TooLargeError(TfstyleError, ValueError):
     """More memory is needed than is free. `fits`: (height, width) of its aspect that would fit."""
 
-    def __init__(self, message: str, fits: tuple[int, int]):
+    def __init__(self, message: str, fits: tuple[int, int]) -> None:
         super().__init__(message)
         self.fits = fits
 

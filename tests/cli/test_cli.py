@@ -756,3 +756,44 @@ def test_the_options_of_training_become_documented_flags(capsys):
     told = json.loads(capsys.readouterr().out)
     assert told == dataclasses.asdict(training.Options(steps=77, resume=False, dry_run=True))
     assert documented(training.Options).keys() == told.keys()
+
+
+def test_help_comes_from_the_arguments_section_of_a_docstring():
+    def train(*, content_weight, style_weight, rate, steps):
+        """Trains.
+
+        Args:
+            content_weight,
+                style_weight: of the losses; more of the second gives more of the
+                painting:
+                    indented.
+            rate (float): in 1/s, 0.1 to 1.
+            steps:
+
+        Raises:
+            As `fit`.
+
+        Returns:
+            steps: those that were taken.
+
+        More about it: here.
+        """
+
+    weights = "of the losses; more of the second gives more of the painting: indented."
+    assert documented(train) == {
+        "content_weight": weights,
+        "style_weight": weights,
+        "rate": "in 1/s, 0.1 to 1.",
+        "steps": "",
+    }
+    assert documented(lambda: None) == {}
+
+
+def test_a_docstring_that_begins_with_its_arguments_gives_help_too():
+    class Weights:
+        """
+        Args:
+            tv: of the total variation.
+        """
+
+    assert documented(Weights) == {"tv": "of the total variation."}

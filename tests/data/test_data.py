@@ -12,7 +12,6 @@ from PIL import Image
 
 from tfstyle import data, export, images
 from tfstyle.data import batches, records, tfds_builder
-from tfstyle.images import files
 
 CROP = 16
 
@@ -196,7 +195,7 @@ def test_large_pictures_are_kept_small_in_memory(tmp_path):
         return reads[-1]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(files, "to_graph_bytes", watched)
+        patch.setattr(images, "to_graph_bytes", watched)
         crops = taken(make(tmp_path)[0], 3)
     assert min(images.decode_bytes(reads[0]).shape[:2]) == 26  # 16 * 1.6, rounded up
     assert set(values(np.concatenate(crops))) == {90}
@@ -476,6 +475,17 @@ def test_crops_are_the_first_batch(noise):
     crops = data.crops(noise, 3, crop_size=16, seed=4)
     dataset, _ = data.image_batches(noise, batch_size=3, crop_size=16, seed=4)
     np.testing.assert_array_equal(crops, next(iter(dataset)))
+
+
+def test_crops_of_images_of_which_none_is_left_say_so(tmp_path):
+    folder, original = tmp_path / "photos", tmp_path / "original.png"
+    folder.mkdir()
+    images.write(original, np.full((8, 8, 3), 0.5))
+    for number in range(10):  # copies of one that is left out, and one that is broken
+        (folder / f"{number}.png").write_bytes(original.read_bytes())
+    (folder / "broken.png").write_bytes(original.read_bytes()[:40])
+    with pytest.raises(data.DataError, match="photos: none of its images is left"):
+        data.crops(folder, 1, crop_size=8, exclude=[original])
 
 
 def test_op_determinism_leaves_the_crops_to_several_threads(noise, monkeypatch):

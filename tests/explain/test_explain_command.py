@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfstyle import cli, images, losses
+from tfstyle import cli, features, images, losses, stylize
 from tfstyle.explain import loss_maps, models, style_gap, suggestions, survey
 from tfstyle.explain.results import Explanation
-from tfstyle.features import bundled
 from tfstyle.networks import discriminators, generators
 
 
@@ -22,8 +21,8 @@ def desk(tmp_path, monkeypatch, photo, tiny_extractor):
         tiny_extractor.input,
         {name: tiny_extractor.get_layer(name).output for name in ("block1_conv1", "block2_conv1")},
     )
-    monkeypatch.setattr(bundled, "vgg16", lambda layers, **options: tiny_extractor)
-    monkeypatch.setattr(bundled, "alexnet", lambda **options: shallow)
+    monkeypatch.setattr(features, "vgg16", lambda layers, **options: tiny_extractor)
+    monkeypatch.setattr(features, "alexnet", lambda **options: shallow)
     noise = np.random.default_rng(0).normal(0, 0.1, (64, 64, 3))
     painted = np.clip(photo[:64, :64] + noise, 0, 1).astype("float32")
     pictures = {"photo": photo[:64, :64], "painting": photo[::-1][:64, :48], "painted": painted}
@@ -211,16 +210,16 @@ def test_a_model_of_several_styles_has_directions(desk, shortened):
 def test_the_style_nearest_to_the_painting_is_looked_into_or_the_one_given(desk, monkeypatch):
     generators.fusion_generator(styles=3, width=4, depth=1).save("mine.keras")
     content, painting = images.read("photo.png"), images.read("painting.png")
-    own = survey.inference.Stylizer.__call__
+    own = stylize.Stylizer.__call__
 
     def painted(stylizer, photo, *, style):
         return images.resize(painting, photo.shape[:2]) if style == "1" else photo
 
-    monkeypatch.setattr(survey.inference.Stylizer, "__call__", painted)
+    monkeypatch.setattr(stylize.Stylizer, "__call__", painted)
     assert survey.of("mine.keras", content=content, style=painting).style == "1"
-    monkeypatch.setattr(survey.inference.Stylizer, "__call__", own)
+    monkeypatch.setattr(stylize.Stylizer, "__call__", own)
     given = survey.of("mine.keras", content=content, style=painting, model_style="2")
-    expected = own(survey.inference.Stylizer.load("mine.keras"), content, style="2")
+    expected = own(stylize.Stylizer.load("mine.keras"), content, style="2")
     assert given.style == "2"
     np.testing.assert_array_equal(given.picture, expected)
 

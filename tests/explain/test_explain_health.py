@@ -1,6 +1,10 @@
 """A training's health: rules, what is noted, and seeded faults in a GAN that trains in seconds."""
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +13,11 @@ from scipy import stats
 
 from tests import tiny_gan
 from tfstyle import training
+from tfstyle.errors import ArgumentError
 from tfstyle.explain import health
+
+ROOT = Path(__file__).parents[2]
+EXTRA = ["jinja2", "matplotlib", "scipy"]
 
 
 def line(step, **changes):
@@ -28,6 +36,27 @@ def line(step, **changes):
         "discriminator/update_ratio": 1e-2,
     }
     return healthy | changes
+
+
+# As after `pip install tfstyle`, without the extra.
+WITHOUT_EXTRA = """
+import sys
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {missing}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Missing())
+"""
+
+
+def without(missing, code, *arguments):
+    """A Python in which some modules cannot be imported, and its exit code and output."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    code = WITHOUT_EXTRA.format(missing=set(missing)) + code
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
 
 
 def broken(found):
@@ -70,6 +99,41 @@ def test_a_training_that_was_not_looked_at_has_a_report_that_says_so(tmp_path, c
     assert found.verdict == "NOT TESTED" and "no step" in found.summary
     assert "no step" in (tmp_path / "health.html").read_text()
     assert "no step" in capsys.readouterr().out
+
+
+def test_recipes_do_without_the_libraries_of_reports():
+    names = sorted(path.stem for path in (ROOT / "pipelines").glob("[a-z]*.py"))
+    assert "fast" in names
+    code = """
+import importlib
+
+for name in sys.argv[1:]:
+    importlib.import_module(f"pipelines.{name}")
+"""
+    ended = without(EXTRA, code, *names)
+    assert ended.returncode == 0, ended.stderr
+
+
+@pytest.mark.parametrize("missing", EXTRA)
+def test_each_missing_library_of_reports_is_named(missing, monkeypatch):
+    health.require()
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(ArgumentError, match=rf"needs {missing}: pip install 'tfstyle\[explain\]'$"):
+        health.require()
+
+
+def test_a_recipe_says_in_one_line_what_a_report_needs(tmp_path):
+    code = """
+import runpy
+
+sys.argv[1:] = ["--explain", "--steps=2", "--runs", sys.argv[1]]
+runpy.run_module("pipelines.fast", run_name="__main__", alter_sys=True)
+"""
+    ended = without(EXTRA, code, tmp_path)
+    assert ended.returncode == 2
+    told = [line for line in ended.stderr.splitlines() if "needs" in line]
+    assert len(told) == 1 and "Traceback" not in ended.stderr
+    assert told[0].endswith("--explain needs scipy: pip install 'tfstyle[explain]'")
 
 
 def test_what_was_not_noted_is_not_tested():

@@ -10,10 +10,16 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from tests.small_models import shaken
-from tfstyle import cli, export, images, stylize
+from tfstyle import cli, images, stylize
 from tfstyle.data import samples
-from tfstyle.export import convert, device, export as export_model, flatbuffer
-from tfstyle.export.convert import DeviceError
+from tfstyle.export import (
+    BOUNDS,
+    DeviceError,
+    convert,
+    device,
+    export as export_model,
+    flatbuffer,
+)
 from tfstyle.networks import generators
 from tfstyle.stylize import runners, shelf
 
@@ -69,7 +75,7 @@ def test_what_is_kept_agrees_with_keras_and_says_what_it_is(source, generator, t
     photo = samples.photo("chelsea")[:48, :64]
     tolerance = {"float32": 1e-3, "float16": 0.02, "dynamic": 0.1}
     for variant, path in report.files.items():
-        run = runners.runner(path, 1)
+        run = runners.TFLiteRunner(path, 1)
         assert (run.size, run.styles) == (size, 0)
         stylized = run(photo[np.newaxis])[0]
         np.testing.assert_allclose(stylized, of_keras(generator, photo), atol=tolerance[variant])
@@ -93,7 +99,7 @@ def test_the_report_measures_every_variant(source, tmp_path):
         path = report.files[variant]
         assert entry["kept"] and entry["bytes"] == path.stat().st_size
         assert set(entry["milliseconds"]) == {"1", "2"} and min(entry["milliseconds"].values()) > 0
-        measure, bound = convert.BOUNDS[variant]
+        measure, bound = BOUNDS[f"tflite_{variant}"]
         assert 0 <= entry["parity"][measure] <= bound == entry["parity"]["bound"]
         assert "CONV_2D" in entry["operators"]
     # The report is no model card: models are not listed twice.
@@ -125,7 +131,7 @@ def test_float16_of_several_styles_is_refused_at_any_size(fusion, tmp_path):
 @pytest.mark.parametrize("styles", [False, True])
 def test_full_int8_is_calibrated_and_judged(generator, fusion, tmp_path, styles, monkeypatch):
     source = convert.from_keras(fusion if styles else generator, "tiny", CARD if styles else {})
-    monkeypatch.setitem(convert.BOUNDS, "int8", ("mean", 1.0))
+    monkeypatch.setitem(BOUNDS, "tflite_int8", ("mean", 1.0))
     report = device.export(
         source, ["int8"], tmp_path, size=(48, 64), calibration=photos(5), photos=photos()
     )
@@ -146,7 +152,7 @@ def test_full_int8_is_calibrated_and_judged(generator, fusion, tmp_path, styles,
 def test_a_variant_beyond_its_bound_is_refused_with_figures_and_the_others_stay(
     source, tmp_path, monkeypatch
 ):
-    monkeypatch.setitem(convert.BOUNDS, "dynamic", ("mean", 1e-9))
+    monkeypatch.setitem(BOUNDS, "tflite_dynamic", ("mean", 1e-9))
     report = device.export(source, ["float32", "dynamic"], tmp_path, size=(48, 64), photos=photos())
     assert list(report.files) == ["float32"]
     assert sorted(path.name for path in tmp_path.iterdir()) == [
@@ -161,7 +167,7 @@ def test_a_variant_beyond_its_bound_is_refused_with_figures_and_the_others_stay(
 @pytest.mark.parametrize("folder", ["there", "new/deep"])
 def test_where_none_is_kept_nothing_is_left(source, tmp_path, monkeypatch, folder):
     (tmp_path / "there").mkdir()
-    monkeypatch.setitem(convert.BOUNDS, "dynamic", ("mean", 1e-9))
+    monkeypatch.setitem(BOUNDS, "tflite_dynamic", ("mean", 1e-9))
     report = device.export(source, ["dynamic"], tmp_path / folder, photos=photos())
     assert (report.files, report.path) == ({}, None)
     assert [path.name for path in tmp_path.rglob("*")] == ["there"]
@@ -350,13 +356,6 @@ def test_the_guide_for_phones_names_the_inputs_as_shipped_files_do(path):
     assert all(f'"{name}" to' in text for name in signature["inputs"] + signature["outputs"])
 
 
-def test_bounds_are_those_of_the_export_of_a_training():
-    for key, bound in export.BOUNDS.items():
-        if key.startswith("tflite_"):
-            assert convert.BOUNDS[key.removeprefix("tflite_")] == bound
-    assert convert.PARITY_SIZES == export.PARITY_SIZES
-
-
 @pytest.mark.parametrize("path", SHIPPED)
 def test_shipped_files_say_what_they_are(path):
     told = runners.read_metadata(path)
@@ -401,7 +400,7 @@ def test_a_refusal_is_exit_code_1_and_leaves_nothing(generator, tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     generator.save("tiny.keras")
     images.write("a.png", photos()[0])
-    monkeypatch.setitem(convert.BOUNDS, "int8", ("mean", 1e-9))
+    monkeypatch.setitem(BOUNDS, "tflite_int8", ("mean", 1e-9))
     command = ["export", "tiny.keras", "--tflite", "int8", "--calibration", "a.png"]
     assert cli.main([*command, "--size", "48x64", "-o", "d"]) == 1
     assert "refused: int8 differs from Keras by mean" in capsys.readouterr().err

@@ -5,6 +5,7 @@ import json
 import shutil
 import struct
 import zlib
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -13,14 +14,19 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
-from tfstyle import images
+from tfstyle import files, images
+from tfstyle.errors import ArgumentError
 from tfstyle.export import (
     BOUNDS,
     MAX_SERVED_PIXELS,
+    DeviceError,
     ExportError,
     announce,
+    check_destination,
     check_name,
+    convert,
     export,
+    flatbuffer,
     saved_model,
 )
 from tfstyle.networks import generators
@@ -221,24 +227,23 @@ def test_tflite_runs_at_any_size_in_built_in_operations(exported, generator, rng
         np.testing.assert_allclose(stylized, generator(batch, training=False), atol=tolerance)
 
 
-def test_smaller_variants_are_smaller(tmp_path):
-    generator = generators.fast_generator(width=16, depth=1)
-    module, _ = saved_model._servable(generator)
-    functions = {"serving_default": saved_model._one_image(generator)}
-    sizes = [
-        len(saved_model._tflite("x", module, functions, variant))
-        for variant in ("float32", "float16", "dynamic")
-    ]
+def test_smaller_variants_are_smaller():
+    source = convert.from_keras(generators.fast_generator(width=16, depth=1), "x")
+    sizes = [len(convert.convert(source, each)) for each in ("float32", "float16", "dynamic")]
     assert sizes[1] < 0.65 * sizes[0] and sizes[2] < 0.45 * sizes[0]
 
 
 def test_card_says_what_was_told_and_measured(exported, generator):
     card = json.loads(exported.card.read_text("utf-8"))
     assert list(card) == [
-        "name", "version", "created", "tfstyle", "tensorflow", "keras", "description", "licence",
-        "parameters", "tile_margin", "memory_bytes_per_pixel", "signatures", "parity", "limits",
-        "files", "versions",
+        "schema", "name", "version", "created", "tfstyle", "tensorflow", "keras", "description",
+        "licence", "network", "parameters", "tile_margin", "memory_bytes_per_pixel", "signatures",
+        "parity", "limits", "files", "versions",
     ]  # fmt: skip
+    assert card["schema"] == 1
+    network = {"builder": "fast_generator", "arguments": {"width": 4, "depth": 1}}
+    assert card["network"] == network
+    assert card["limits"][-1] == "blind to cats"
     assert (card["name"], card["version"]) == ("tiny", 1)
     assert card["created"].endswith("+00:00")
     assert card["parameters"] == generator.count_params()
@@ -247,7 +252,9 @@ def test_card_says_what_was_told_and_measured(exported, generator):
     assert card["signatures"]["encoded"]["inputs"] == {"image_bytes": "string [None]"}
     assert "blind to cats" in card["limits"] and len(card["limits"]) > 1
     assert card["parity"] == exported.parity
-    for artifact, (measure, bound) in BOUNDS.items():
+    assert BOUNDS.keys() - card["parity"].keys() == {"tflite_int8"}
+    for artifact in BOUNDS.keys() & card["parity"].keys():
+        measure, bound = BOUNDS[artifact]
         assert 0 <= card["parity"][artifact][measure] <= bound
     assert [entry["version"] for entry in card["versions"]] == [1]
 
@@ -317,16 +324,17 @@ def test_parity_beyond_the_bound_names_the_artifact_and_leaves_nothing(
 def test_parity_is_not_had_by_nan(exported, photo):
     broken = tiny_generator()
     broken.set_weights([np.full_like(w, np.nan) for w in broken.get_weights()])
+    source = convert.from_keras(broken, "broken")
     with pytest.raises(ExportError, match="saved_model_float by max nan"):
-        saved_model._parity("broken", broken, photo, exported.saved_model, exported.tflite)
+        saved_model._parity(source, photo, exported.saved_model, exported.tflite)
 
 
 def test_interruption_leaves_nothing(generator, photo, tmp_path, monkeypatch):
-    def interrupt(*_):
+    def interrupt(*_, **__):
         assert list(tmp_path.rglob("saved_model.pb"))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(saved_model, "_tflite", interrupt)
+    monkeypatch.setattr(convert, "convert", interrupt)
     with pytest.raises(KeyboardInterrupt):
         export(generator, "tiny", directory=tmp_path, photo=photo)
     assert not list(tmp_path.iterdir())
@@ -359,6 +367,7 @@ def test_bad_names_are_refused(generator, tmp_path, name):
     "card, message",
     [
         ({"parity": {}}, "parity are filled in"),
+        ({"schema": 1, "network": {}}, "network, schema are filled in"),
         ({"figures": {"loss": float("nan")}}, "not JSON"),
         ({"data": {1, 2}}, "not JSON"),
     ],
@@ -375,3 +384,141 @@ def test_older_card_that_cannot_be_read_is_kept(generator, tmp_path):
     with pytest.raises(ExportError, match="tiny.json: not a model card"):
         export(generator, "tiny", directory=tmp_path)
     assert older.read_text() == "{"
+
+
+def test_older_card_of_a_newer_tfstyle_is_kept(generator, tmp_path):
+    older = tmp_path / "tiny.json"
+    older.write_text(json.dumps({"name": "tiny", "schema": 7, "tfstyle": "9.9", "versions": []}))
+    with pytest.raises(ArgumentError, match="tiny.json: a model card of schema 7.* tfstyle 9.9"):
+        export(generator, "tiny", directory=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny.json"]
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Exports in a second: files stand for what the converter makes, and nothing is measured."""
+    monkeypatch.setattr(convert, "convert", lambda source, variant, **_: variant.encode())
+    monkeypatch.setattr(saved_model, "_parity", lambda *_: {})
+    monkeypatch.setattr(saved_model, "_memory", lambda *_: 100)
+    monkeypatch.setattr(saved_model.statistics, "reach", lambda *_: 5)
+
+
+def blend():
+    return generators.fusion_generator(styles=2, width=4, depth=1)
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("listed", [True, False])
+def test_files_that_only_the_older_version_had_are_removed(tmp_path, photo, listed):
+    one = tiny_generator()
+    export(one, "tiny", directory=tmp_path, photo=photo)
+    export(one, "tiny2", directory=tmp_path, photo=photo)
+    foreign = {"tiny.int8.tflite", "tiny.48x64.float16.tflite", "tiny.txt"}
+    for name in foreign:
+        (tmp_path / name).write_bytes(b"mine")
+    older = json.loads((tmp_path / "tiny.json").read_text())
+    before = snapshot(tmp_path / "tiny" / "1")
+    if not listed:  # a card in between that did not speak of the file it left behind
+        del older["files"]["tiny.float16.tflite"]
+    outside = {"../tiny.tflite", "tiny2.tflite", "tiny/1/saved_model.pb"}  # what a card may claim
+    older["files"] |= dict.fromkeys(outside, {})
+    (tmp_path / "tiny.json").write_text(json.dumps(older))
+
+    second = export(blend(), "tiny", directory=tmp_path, photo=photo, styles=["a", "b"])
+    assert second.version == 2 and "float16" not in second.tflite
+    there = {path.name for path in tmp_path.iterdir()}
+    assert there == foreign | {
+        "tiny", "tiny.json", "tiny.tflite", "tiny.dynamic.tflite", "tiny2", "tiny2.json",
+        "tiny2.tflite", "tiny2.float16.tflite", "tiny2.dynamic.tflite",
+    }  # fmt: skip
+    assert snapshot(tmp_path / "tiny" / "1") == before
+
+
+@pytest.mark.usefixtures("quick")
+def test_of_a_first_version_no_file_is_removed(tmp_path, photo):
+    (tmp_path / "tiny.float16.tflite").write_bytes(b"mine")
+    export(blend(), "tiny", directory=tmp_path, photo=photo, styles=["a", "b"])
+    assert (tmp_path / "tiny.float16.tflite").read_bytes() == b"mine"
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("last", ["tiny.dynamic.tflite", "tiny.json"])
+def test_a_crash_while_files_are_moved_leaves_the_older_version(tmp_path, photo, monkeypatch, last):
+    export(tiny_generator(), "tiny", directory=tmp_path, photo=photo)
+    before = snapshot(tmp_path)
+    replace = files.os.replace
+
+    def interrupt(source, target):
+        if source.name == last and source.parent != tmp_path and not source.name.startswith("."):
+            assert (tmp_path / "tiny" / "2").is_dir()
+            assert (tmp_path / "tiny.float16.tflite").exists()
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    monkeypatch.setattr(files.os, "replace", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        export(blend(), "tiny", directory=tmp_path, photo=photo, styles=["a", "b"])
+    assert snapshot(tmp_path) == before
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_crash_of_a_first_export_leaves_nothing(tmp_path, photo, monkeypatch):
+    replace = files.os.replace
+
+    def interrupt(source, target):
+        if target == tmp_path / "tiny.json":
+            raise OSError("no")
+        replace(source, target)
+
+    monkeypatch.setattr(files.os, "replace", interrupt)
+    with pytest.raises(OSError, match="no"):
+        export(tiny_generator(), "tiny", directory=tmp_path, photo=photo)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_network_that_no_builder_made_is_on_no_card(tmp_path, photo):
+    image = keras.Input((None, None, 3))
+    generator = keras.Model(image, keras.layers.Rescaling(0.5)(image))
+    exported = export(generator, "half", directory=tmp_path, photo=photo)
+    assert "network" not in json.loads(exported.card.read_text())
+
+
+def test_what_is_wrong_with_a_destination_is_told_before_anything_is_made(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "taken").write_text("mine")
+    (tmp_path / "broken.json").write_text("{")
+    for name, directory, message in (
+        ("a b", tmp_path, "letters, digits"),
+        ("tiny", tmp_path / "file", "file: a file, and .* is to be a folder"),
+        ("tiny", tmp_path / "file" / "in", "file: a file, and .* is to be a folder"),
+        ("taken", tmp_path, "taken: a file, and .* is to be a folder"),
+    ):
+        with pytest.raises(ArgumentError, match=message):
+            check_destination(name, directory)
+    with pytest.raises(ExportError, match="broken.json: not a model card"):
+        check_destination("broken", tmp_path)
+    check_destination("tiny", tmp_path / "new" / "deep")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["broken.json", "file", "taken"]
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no folder that nobody can write to")
+def test_a_folder_that_cannot_be_written_is_told():
+    with pytest.raises(
+        ArgumentError, match="/proc/models: cannot be written .*Give another folder"
+    ):
+        check_destination("tiny", "/proc/models")
+
+
+def test_a_kernel_that_the_float32_file_has_not_is_told_by_its_operator(monkeypatch):
+    network = generators.fast_generator(width=16, depth=1)
+    source = convert.from_keras(network, "x")
+    network.set_weights([weight + 1 for weight in network.get_weights()])
+    other = convert.convert(convert.from_keras(network, "y"), "float32")
+    exact = flatbuffer.with_exact_kernels
+    monkeypatch.setattr(flatbuffer, "with_exact_kernels", lambda dynamic, _: exact(dynamic, other))
+    message = (
+        r"^x: no dynamic TFLite model: CONV_2D \d+ \(kernel '.+', \[\d+, \d+, \d+, \d+\]\): its"
+    )
+    with pytest.raises(DeviceError, match=message):
+        convert.convert(source, "dynamic")

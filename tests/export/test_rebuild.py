@@ -8,8 +8,9 @@ import pytest
 import tensorflow as tf
 
 from tests import small_models
+from tfstyle.errors import ArgumentError
 from tfstyle.export import rebuild
-from tfstyle.networks import generators
+from tfstyle.networks import clahe, description, generators
 
 SIZE = {"width": 4, "depth": 1}
 UNET = {"width": 4, "residual_blocks": 1, "dropout": 0.5, "noise_dim": 3}
@@ -78,3 +79,77 @@ def test_the_best_of_a_run_is_built_by_the_options_of_the_run(tmp_path, photo):
         rebuild.of_run(tmp_path / "best")
     with pytest.raises(rebuild.RebuildError, match="no checkpoint in it"):
         rebuild.of_run(tmp_path)
+
+
+def described(kind):
+    build = {"clahe": lambda: clahe.curve_generator(knots=5, width=4)}.get(kind)
+    return small_models.shaken(build(), 3) if build else network(kind)
+
+
+def run_of(folder, generator, options, part="generator"):
+    (folder / "checkpoints").mkdir(parents=True)
+    checkpoint = tf.train.Checkpoint(**{part: generator})
+    checkpoint.save(str(folder / "checkpoints" / "ckpt"))
+    (folder / "options.json").write_text(json.dumps(options))
+    return folder
+
+
+# Options that a guess would take for those of another network.
+MISLEADING = {"width": 8, "residual_blocks": 2, "depth": 3, "norm": "instance"}
+
+
+@pytest.mark.parametrize("kind", ["fast", "fusion", "gan", "clahe"])
+def test_the_network_is_what_the_card_says_whatever_the_options_are_called(kind, tmp_path, photo):
+    generator = described(kind)
+    exported = generators.at_zero_noise(generator) if kind == "gan" else generator
+    told = {"network": description.describe(exported)}
+    told |= {"styles": ["a", "b"]} if kind == "fusion" else {}
+    model = saved(exported, tmp_path, photo, MISLEADING, **told)
+    built = rebuild.of_export(model)
+    assert description.describe(built.generator) == description.describe(generator)
+    assert description.describe(built.exported) == told["network"]
+    np.testing.assert_array_equal(painted(built.generator, photo), painted(generator, photo))
+    np.testing.assert_array_equal(painted(built.exported, photo), painted(exported, photo))
+    if kind == "fusion":
+        assert built.build(5).inputs[1].shape == (None, 5)
+    else:
+        with pytest.raises(rebuild.RebuildError, match="of 5 styles: it has one alone"):
+            built.build(5)
+
+
+@pytest.mark.parametrize("part", ["generator", "ema"])
+@pytest.mark.parametrize("kind", ["fast", "fusion", "gan", "clahe"])
+def test_the_network_of_a_run_is_what_its_options_say_of_it(kind, part, tmp_path, photo):
+    generator = described(kind)
+    options = MISLEADING | {"network": description.describe(generator)}
+    built = rebuild.of_run(run_of(tmp_path / "run", generator, options, part))
+    assert description.describe(built.generator) == options["network"]
+    np.testing.assert_array_equal(painted(built.generator, photo), painted(generator, photo))
+
+
+def test_a_run_without_a_network_in_its_options_is_guessed_as_ever(tmp_path, photo):
+    generator = network("fusion")
+    built = rebuild.of_run(run_of(tmp_path / "run", generator, SIZE | {"network": None}))
+    np.testing.assert_array_equal(painted(built.generator, photo), painted(generator, photo))
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        ({"builder": "new_generator", "arguments": {}}, "this tfstyle builds fast_generator"),
+        ({"builder": "fast_generator", "arguments": {"depth": 2}}, "not those of the generator"),
+        ({"builder": "at_zero_noise", "arguments": 3}, "not those of the generator"),
+        ({"builder": "fusion_generator", "arguments": SIZE | {"styles": 2}}, "it has several"),
+        ([], "give its builder and arguments"),
+    ],
+)
+def test_a_card_that_tells_of_another_network_is_refused(tmp_path, photo, told, message):
+    model = saved(network("fast"), tmp_path, photo, SIZE, network=told)
+    with pytest.raises(rebuild.RebuildError, match=message):
+        rebuild.of_export(model)
+
+
+def test_the_card_of_a_newer_tfstyle_is_refused(tmp_path, photo):
+    model = saved(network("fast"), tmp_path, photo, SIZE, schema=99, tfstyle="9.9")
+    with pytest.raises(ArgumentError, match="schema 99, .* Install tfstyle 9.9 or newer"):
+        rebuild.of_export(model)

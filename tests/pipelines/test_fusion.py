@@ -394,7 +394,7 @@ def test_the_card_names_the_styles_and_says_in_which_blends_parity_was_measured(
     assert card["signatures"]["float"]["inputs"]["style_weights"] == "float32 [None, 3]"
     assert card["parity"]["style_weights"] == [*EYE.tolist(), [1 / 3] * 3]
     assert "tflite_float16" not in card["parity"] and "float16" not in exported.tflite
-    for artifact in BOUNDS.keys() - {"tflite_float16"}:
+    for artifact in BOUNDS.keys() - {"tflite_float16", "tflite_int8"}:
         measure, bound = BOUNDS[artifact]
         assert 0 <= card["parity"][artifact][measure] <= bound
     assert 24 < card["memory_bytes_per_pixel"] < 500

@@ -25,6 +25,7 @@ import pytest
 import requests
 import tensorflow as tf
 import yaml
+from google.protobuf import text_format
 from hypothesis import strategies as st
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
@@ -33,11 +34,13 @@ from tensorflow_serving.apis import (
     predict_pb2,
     prediction_service_pb2_grpc,
 )
+from tensorflow_serving.config import model_server_config_pb2
 
 from tests import small_models
 from tfstyle import cli, images, stylize
+from tfstyle.errors import ArgumentError
 from tfstyle.images import provenance
-from tfstyle.serving import config, models, protocol, scheduling
+from tfstyle.serving import client, config, models, protocol, scheduling
 from tfstyle.serving.client import Client, ClientError
 from tfstyle.serving.server import DevServer
 
@@ -896,11 +899,55 @@ def test_the_client_says_that_a_model_or_a_server_is_missing(server, url):
         Client(f"grpc://127.0.0.1:{server.port}", "none")
     with pytest.raises(ClientError, match="Specific"):
         Client(url, "tiny", version=3)
-    for wrong in ("ftp://x", "http://", "http://x:port"):
+    for wrong in ("ftp://x", "http://", "http://x:port", "http://[::1", "http://::1"):
         with pytest.raises(ValueError, match="give http"):
             Client(wrong, "tiny")
     with pytest.raises(ValueError, match="name the model"):
         Client(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "asked"),
+    [
+        ("https://painter.example", "https://painter.example:443"),
+        ("https://painter.example:8501/", "https://painter.example:8501"),
+        ("https://painter.example/models/", "https://painter.example:443/models"),
+        ("http://painter.example", "http://painter.example:8501"),
+        ("painter.example:80", "http://painter.example:80"),
+        ("http://[::1]", "http://[::1]:8501"),
+        ("[::1]:9000", "http://[::1]:9000"),
+    ],
+)
+def test_the_rest_client_asks_at_the_port_of_its_scheme(url, asked, monkeypatch):
+    def nobody(session, method, url, **options):
+        raise requests.ConnectionError
+
+    monkeypatch.setattr(requests.Session, "request", nobody)
+    with pytest.raises(ClientError) as error:
+        Client(url, "tiny")
+    assert str(error.value).startswith(f"{asked}/v1/models/tiny/metadata: no server answers")
+
+
+@pytest.mark.parametrize(
+    ("url", "asked"),
+    [("grpc://painter.example", "painter.example:8500"), ("grpc://[::1]:9000", "[::1]:9000")],
+)
+def test_the_grpc_client_asks_at_the_port_of_its_scheme(url, asked, monkeypatch):
+    def channel(target, options):
+        raise ConnectionError(target)
+
+    monkeypatch.setattr(grpc, "insecure_channel", channel)
+    with pytest.raises(ConnectionError) as error:
+        Client(url, "tiny")
+    assert str(error.value) == asked
+
+
+def test_the_help_of_the_client_names_the_ports(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["client", "--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert "8501 for http, 443 for https and 8500 for grpc" in told
+    assert client.PORTS == {"http": 8501, "https": 443, "grpc": 8500}
 
 
 def test_the_rest_client_needs_no_tensorflow(url, tmp_path, photo):
@@ -973,15 +1020,16 @@ np.save(sys.argv[3], compiled([np.load(sys.argv[2])])[0])
 # Files and commands
 
 
-def test_files_are_what_tensorflow_serving_reads(folders, tmp_path):
-    from google.protobuf import text_format
-    from tensorflow_serving.config import model_server_config_pb2
+def message_of(text):
+    """What models.config says."""
+    return text_format.Parse(text, model_server_config_pb2.ModelServerConfig())
 
+
+def test_files_are_what_tensorflow_serving_reads(folders, tmp_path):
     odd = {"tiny": folders["tiny"], "odd": 'a "quoted" \\ folder é'}
     files = config.write(tmp_path / "made", odd, batching=config.batching_config())
-    read = text_format.Parse(
-        files.models.read_text(), model_server_config_pb2.ModelServerConfig()
-    ).model_config_list.config
+    assert files.models.read_text().isascii()
+    read = message_of(files.models.read_text()).model_config_list.config
     assert [(entry.name, entry.base_path) for entry in read] == [
         (name, str(folder)) for name, folder in odd.items()
     ]
@@ -998,6 +1046,27 @@ def test_files_are_what_tensorflow_serving_reads(folders, tmp_path):
         "models.config",
         "monitoring.config",
     ]
+
+
+def test_a_folder_that_tensorflow_serving_cannot_read_the_name_of_is_told(tmp_path):
+    with pytest.raises(ArgumentError, match=r"models/\\udcff': .* UTF-8 alone\. Rename"):
+        config.write(tmp_path, {"odd": "/models/\udcff"})
+    assert not list(tmp_path.iterdir())
+
+
+def test_writing_the_files_needs_no_tensorflow(tmp_path):
+    code = """
+import sys
+from tfstyle import cli
+
+assert cli.main(["serve", "starry_night", "--dir", sys.argv[1], "--write_only"]) == 0
+heavy = {"tensorflow", "keras"} & {name.split(".")[0] for name in sys.modules}
+assert not heavy, heavy
+"""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", code, str(tmp_path / "made")]
+    subprocess.run(command, check=True, env=environment, cwd=tmp_path, timeout=60)
+    assert message_of((tmp_path / "made" / "models.config").read_text()).model_config_list
 
 
 def test_models_are_found_by_name_folder_or_version(folders, tmp_path, monkeypatch):
@@ -1138,7 +1207,8 @@ def test_compose_serves_the_shipped_model():
     sources = [ROOT / "deploy" / volume["source"] for volume in service["volumes"]]
     assert config.has_versions(sources[0])
     folders = config.container_paths({"starry_night": sources[0]})
-    assert (sources[1] / "models.config").read_text() == config.models_config(folders)
+    written = message_of((sources[1] / "models.config").read_text())
+    assert written == message_of(config.models_config(folders))
     assert (sources[1] / "monitoring.config").read_text() == config.monitoring_config()
 
 
@@ -1169,8 +1239,8 @@ def test_kubernetes_probes_and_limits_are_there():
     assert names == set(ports)
     written = by_kind["ConfigMap"]["data"]
     assert written["monitoring.config"] == config.monitoring_config()
-    assert written["models.config"] == config.models_config(
-        {"starry_night": "/models/starry_night"}
+    assert message_of(written["models.config"]) == message_of(
+        config.models_config({"starry_night": "/models/starry_night"})
     )
     mounted = {mount["name"] for mount in container["volumeMounts"]}
     assert mounted == {volume["name"] for volume in template["spec"]["volumes"]}

@@ -14,15 +14,18 @@ import pytest
 import tensorflow as tf
 
 from tests import small_models
-from tfstyle import images
+from tfstyle import cli, images
 from tfstyle.data import samples
+from tfstyle.errors import ArgumentError
 from tfstyle.export import export
 from tfstyle.images import tiles
 from tfstyle.images.sheets import compare
 from tfstyle.machine import TooLargeError
 from tfstyle.stylize import (
+    CARD_SCHEMA,
     ModelNotFoundError,
     Stylizer,
+    card as card_of,
     runners,
     shelf,
     shipped_models,
@@ -218,7 +221,13 @@ def test_name_without_tflite_is_its_newest_saved_model(home, monkeypatch):
         shutil.copytree(saved_models / "tiny" / "1", saved_models / "tiny" / version)
     (saved_models / "tiny" / "11").mkdir()  # still empty
     loaded = []
-    monkeypatch.setattr(runners, "_saved_model_run", loaded.append)
+
+    class Noted(runners.FunctionRunner):
+        def __init__(self, path):
+            super().__init__(lambda batch: batch)
+            loaded.append(path)
+
+    monkeypatch.setattr(runners, "SavedModelRunner", Noted)
     Stylizer.load("tiny")
     Stylizer.load(saved_models / "tiny")
     assert loaded == [saved_models / "tiny" / "10"] * 2
@@ -338,6 +347,53 @@ def test_shipped_models_are_the_cards_in_order_with_their_paths(home):
         "saved_model": str(folder / "tiny" / "1"),
     }
     assert cards[2]["paths"] == {"card": str(installed / "zebra.json")}
+
+
+def test_the_card_of_a_newer_tfstyle_is_refused_by_name(home, photo):
+    file = home / "saved_models" / "tiny.json"
+    card = json.loads(file.read_text())
+    assert card["schema"] == CARD_SCHEMA
+    file.write_text(json.dumps(card | {"schema": CARD_SCHEMA + 1, "tfstyle": "9.8.7"}))
+    message = r"tiny.json: a model card of schema \d+, .*Install tfstyle 9.8.7 or newer"
+    for refused in (card_of, Stylizer.load):
+        with pytest.raises(ArgumentError, match=message):
+            refused("tiny")
+    # One of them does not hide the others.
+    (home / "saved_models" / "aardvark.json").write_text(json.dumps({"name": "aardvark"}))
+    reasons = []
+    assert [each["name"] for each in shipped_models(reasons.append)] == ["aardvark"]
+    assert len(reasons) == 1 and "9.8.7" in reasons[0]
+    for schema in ("1", -1, True, None):
+        file.write_text(json.dumps(card | {"schema": schema}))
+        with pytest.raises(ArgumentError, match="a model card of schema"):
+            card_of("tiny")
+    del card["schema"]  # as all cards were
+    file.write_text(json.dumps(card))
+    assert card_of("tiny") == card
+    Stylizer.load("tiny")(photo)
+
+
+def test_the_list_of_models_says_which_card_it_leaves_out(home, capsys):
+    file = home / "saved_models" / "tiny.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"schema": 99}))
+    assert cli.main(["models"]) == 0
+    said = capsys.readouterr()
+    assert "tiny" not in said.out and said.err.startswith("tfstyle: left out: ")
+    assert "tiny.json: a model card of schema 99" in said.err
+
+
+def test_a_plain_function_that_takes_weights_gets_them(photo):
+    given = []
+
+    def run(batch, weights):
+        given.append(weights.tolist())
+        return batch
+
+    stylizer = Stylizer(run, styles=["a", "b"])
+    stylizer(photo, style={"b": 1, "a": 3})
+    assert given == [[[0.75, 0.25]]]
+    with pytest.raises(ArgumentError, match="no signatures for parts of an image"):
+        stylizer(photo, tiled=True)
 
 
 def test_compare_puts_pictures_of_any_size_side_by_side(photo):

@@ -80,7 +80,7 @@ def test_8_bits_bring_no_checkerboard_into_what_ships(name):
     image = images.fit(samples.photo("chelsea"), 256)[np.newaxis]
     ratios = []
     for path in (f"{name}.tflite", f"{name}.dynamic.tflite"):
-        run = runners.runner(SHIPPED.with_name(path), 1)
+        run = runners.TFLiteRunner(SHIPPED.with_name(path), 1)
         weights = [np.eye(run.styles, dtype=np.float32)[:1]] if run.styles else []
         ratios.append(metrics.checkerboard(run(image, *weights)[0]))
     for period in (2, 4, 8):
@@ -101,7 +101,9 @@ def test_metadata_comes_back_and_is_replaced_and_the_network_stays(tmp_path):
     assert runners.read_metadata(path)["name"] == "again"
     assert path.stat().st_size < SHIPPED.stat().st_size + 2000
     image = samples.photo("chelsea")[np.newaxis, :40, :24]
-    np.testing.assert_array_equal(runners.runner(path, 1)(image), runners.runner(SHIPPED, 1)(image))
+    np.testing.assert_array_equal(
+        runners.TFLiteRunner(path, 1)(image), runners.TFLiteRunner(SHIPPED, 1)(image)
+    )
     assert flatbuffer.operators(path) == flatbuffer.operators(SHIPPED)
 
 
@@ -121,7 +123,7 @@ def test_what_is_no_model_is_named(tmp_path, content):
     with pytest.raises(ValueError, match="notes.tflite: not a TFLite model"):
         runners.read_metadata(path)
     with pytest.raises(ValueError, match="notes.tflite: not a TFLite model"):
-        runners.runner(path, 1)
+        runners.TFLiteRunner(path, 1)
 
 
 # -- files of one size ------------------------------------------------------------------------

@@ -417,6 +417,22 @@ def test_a_tf_config_that_names_no_workers_is_an_error(monkeypatch, tf_config, m
 
 
 @pytest.mark.parametrize(
+    "gone", ["tensorflow.python.eager", "tensorflow.compiler.xla.tsl.protobuf"]
+)
+def test_workers_start_without_tensorflows_private_modules(gone, monkeypatch, caplog):
+    alone = {"cluster": {"worker": ["127.0.0.1:1"]}, "task": {"type": "worker", "index": 0}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(alone))
+    monkeypatch.setattr(
+        tf.distribute, "MultiWorkerMirroredStrategy", lambda: tf.distribute.get_strategy()
+    )
+    monkeypatch.setitem(sys.modules, gone, None)  # an import of it fails
+    strategy = training.prepare(dataclasses.replace(OPTIONS, strategy="multiworker"))
+    assert strategy is tf.distribute.get_strategy()
+    (line,) = caplog.messages
+    assert gone in line and "keeps its own limit for a silent worker" in line
+
+
+@pytest.mark.parametrize(
     ("variable", "environment", "hosts"),
     [
         ("SLURM_PROCID", {"SLURM_JOB_NODELIST": "n[1-2]"}, ["n1:12345", "n2:12345"]),

@@ -18,7 +18,7 @@ import pytest
 from tests.small_models import shaken
 from tfstyle import cli, images, web
 from tfstyle.data import samples
-from tfstyle.export import convert
+from tfstyle.export import BOUNDS, convert
 from tfstyle.networks import generators
 from tfstyle.stylize import runners
 from tfstyle.web import HEADERS, Server, WebError, build
@@ -105,7 +105,7 @@ def test_other_models_are_converted_to_every_size(fusion, tmp_path):
     (model,) = json.loads((built / "models.json").read_text("utf-8"))["models"]
     assert model["name"] == "mine" and model["styles"] == ["0", "1", "2"]
     (each,) = model["files"]
-    assert runners.runner(built / each["file"], 1).size == (48, 64)
+    assert runners.TFLiteRunner(built / each["file"], 1).size == (48, 64)
     assert runners.read_metadata(built / each["file"])["variant"] == "dynamic"
     assert sorted(path.name for path in (built / "models").iterdir()) == [Path(each["file"]).name]
 
@@ -149,7 +149,7 @@ def test_what_cannot_become_a_page_leaves_nothing(shelf, tmp_path, models, optio
 
 def test_a_model_beyond_its_bound_makes_no_page(fusion, tmp_path, monkeypatch):
     fusion.save(tmp_path / "mine.keras")
-    monkeypatch.setitem(convert.BOUNDS, "dynamic", ("mean", 1e-9))
+    monkeypatch.setitem(BOUNDS, "tflite_dynamic", ("mean", 1e-9))
     with pytest.raises(WebError, match="mine: dynamic differs from Keras"):
         build(tmp_path / "site", [tmp_path / "mine.keras"], sizes=SIZES[:1], variant="dynamic")
     assert [path.name for path in tmp_path.iterdir()] == ["mine.keras"]

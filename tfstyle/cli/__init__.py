@@ -9,9 +9,11 @@ Exit codes: 0, 2 for what the user can mend (one line on stderr says how), 1 for
 from. Libraries log through absl.logging (--verbosity); progress and results do not.
 """
 
+import io
 import os
 import sys
 from collections.abc import Sequence
+from types import ModuleType
 
 import tfstyle
 from tfstyle.cli import (
@@ -37,7 +39,17 @@ from tfstyle.cli.program import run
 __all__ = ["main", "run"]
 
 # In the order in which --help lists them.
-_COMMANDS = (stylize, optimize, learn, train, evaluate, explain, verify, models, records)
+_COMMANDS: tuple[ModuleType, ...] = (
+    stylize,
+    optimize,
+    learn,
+    train,
+    evaluate,
+    explain,
+    verify,
+    models,
+    records,
+)
 _COMMANDS += (dataset, export, web, serve, client)
 
 
@@ -57,6 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command.add(commands)
     args = parser.parse_args(arguments)
     # Names of files need not be text, and must not end a run when they are printed.
-    sys.stdout.reconfigure(errors="backslashreplace")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     debug = getattr(args, "debug", False)
     return messages.exit_code("tfstyle", lambda: args.function(args), debug=debug)

@@ -1,17 +1,24 @@
 """`tfstyle client`: photos in the style of a model on a server."""
 
+import argparse
+from pathlib import Path
+from typing import Any
+
 from tfstyle.cli import jobs, library, notes, parsing
 from tfstyle.errors import ArgumentError
 
 
-def add(commands):
+def add(commands: argparse._SubParsersAction) -> None:
+    """Adds `tfstyle client` to the commands."""
     timeout = library.constant("serving/client", "TIMEOUT")
     parser = commands.add_parser(
         "client",
         help="stylize photos on a server",
         description="Stylizes photos on a server: TensorFlow Serving, or `tfstyle serve --dev`.",
         epilog=f"""\
-URL: http://HOST:8501 or https://HOST (REST), grpc://HOST:8500 (gRPC).
+URL: http://HOST:PORT or https://HOST:PORT (REST), grpc://HOST:PORT (gRPC). Without a port it is
+8501 for http, 443 for https and 8500 for grpc. Behind a proxy https://HOST/PATH; an IPv6 address
+stands in brackets, http://[::1]:8501.
 IN and OUT as of `tfstyle stylize`. Photos are sent with 8 bits a channel; strength, colours and
 the final format are worked out here.
 
@@ -53,7 +60,8 @@ Examples:
     parser.set_defaults(function=run)
 
 
-def run(args) -> int:
+def run(args: argparse.Namespace) -> int:
+    """Runs `tfstyle client`; returns the exit code."""
     planned, errors = jobs.plan(args.inputs, args.output, jobs.label(args.model))
     if any(target is None for _, target in planned):
         raise ArgumentError("-o -: give a file or a folder")
@@ -69,7 +77,7 @@ def run(args) -> int:
         server.name_styles(names.get(args.model, ()))
         server.style_weights(args.style)  # a wrong one is told once, not of every image
 
-        def paint(photo, target):
+        def paint(photo: Any, target: Path) -> Any:
             picture = server(
                 photo,
                 strength=args.strength,

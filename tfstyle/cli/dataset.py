@@ -1,12 +1,14 @@
 """`tfstyle dataset`: a TFDS dataset of content and style images."""
 
+import argparse
 import contextlib
 import sys
 
 from tfstyle.cli import library, parsing, records
 
 
-def add(commands):
+def add(commands: argparse._SubParsersAction) -> None:
+    """Adds `tfstyle dataset` to the commands."""
     version = library.default("data/tfds_builder.prepare", "version")
     parser = commands.add_parser(
         "dataset",
@@ -35,7 +37,8 @@ Example:
     parser.set_defaults(function=run)
 
 
-def run(args) -> int:
+def run(args: argparse.Namespace) -> int:
+    """Runs `tfstyle dataset`; returns the exit code."""
     import tensorflow_datasets as tfds
 
     from tfstyle.data import tfds_builder

@@ -1,5 +1,6 @@
 """`tfstyle evaluate`: how much style pictures took on, and how much content they kept."""
 
+import argparse
 import dataclasses
 import json
 import os
@@ -9,7 +10,8 @@ from tfstyle.cli import library, messages, parsing
 from tfstyle.errors import ArgumentError
 
 
-def add(commands):
+def add(commands: argparse._SubParsersAction) -> None:
+    """Adds `tfstyle evaluate` to the commands."""
     parser = commands.add_parser(
         "evaluate",
         help="measure how much style pictures took on and how much content they kept",
@@ -49,7 +51,8 @@ Photos in a folder are matched to the pictures by name: photo.jpg to photo.png, 
     parser.set_defaults(function=run)
 
 
-def run(args) -> int:
+def run(args: argparse.Namespace) -> int:
+    """Runs `tfstyle evaluate`; returns the exit code."""
     import tqdm
 
     from tfstyle import features, images, metrics

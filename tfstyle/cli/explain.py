@@ -1,12 +1,14 @@
 """`tfstyle explain`: why a picture looks as it does."""
 
+import argparse
 from pathlib import Path
 
 from tfstyle.cli import jobs, parsing
 from tfstyle.errors import ArgumentError
 
 
-def add(commands):
+def add(commands: argparse._SubParsersAction) -> None:
+    """Adds `tfstyle explain` to the commands."""
     parser = commands.add_parser(
         "explain",
         help="say why a picture looks as it does, and test what is said",
@@ -72,7 +74,8 @@ Examples:
     parser.set_defaults(function=run)
 
 
-def run(args) -> int:
+def run(args: argparse.Namespace) -> int:
+    """Runs `tfstyle explain`; returns the exit code."""
     import tqdm
 
     from tfstyle import images
@@ -87,7 +90,7 @@ def run(args) -> int:
                 "side are needed"
             )
     try:
-        from tfstyle.explain import report, survey
+        from tfstyle.explain import report, results, survey
     except ModuleNotFoundError as error:
         raise ArgumentError(
             f"explanations need {error.name}: pip install 'tfstyle[explain]'"
@@ -102,7 +105,7 @@ def run(args) -> int:
         seed=args.seed,
     )
     jobs.make_folder_of(Path(args.output))
-    found = []
+    found: list[results.Explanation] = []
     # Costs are seconds on two cores, so that the time left is about right from the start.
     with tqdm.tqdm(
         total=sum(job.cost for job in work.jobs),
@@ -113,7 +116,7 @@ def run(args) -> int:
             bar.set_postfix_str(job.name)
             done = 0.0
 
-            def tell(job=job):
+            def tell(job: survey.Job = job) -> None:
                 nonlocal done
                 part = min(job.cost / max(job.parts, 1), job.cost - done)
                 done += part

@@ -1,12 +1,14 @@
 """`tfstyle export`: TFLite files of a model, each measured."""
 
+import argparse
 import json
 
 from tfstyle.cli import library, messages, parsing
 from tfstyle.errors import ArgumentError
 
 
-def add(commands):
+def add(commands: argparse._SubParsersAction) -> None:
+    """Adds `tfstyle export` to the commands."""
     variants = library.constant("export/convert", "VARIANTS")
     parser = commands.add_parser(
         "export",
@@ -61,7 +63,8 @@ Examples:
     parser.set_defaults(function=run)
 
 
-def run(args) -> int:
+def run(args: argparse.Namespace) -> int:
+    """Runs `tfstyle export`; returns the exit code."""
     from tfstyle import images
     from tfstyle.export import device
 

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from tfstyle.cli import messages
 from tfstyle.errors import ArgumentError
@@ -28,7 +29,7 @@ class _Camera:
     def __str__(self) -> str:
         return f"camera:{self.index}"
 
-    def read(self):
+    def read(self) -> Any:
         from tfstyle.images import camera
 
         return camera.capture(self.index)
@@ -56,24 +57,25 @@ def plan(inputs: list[str], output: str | None, label: str) -> tuple[list, list]
     from tfstyle import images
 
     folders = [name for name in inputs if name != "-" and os.path.isdir(name)]
-    goal, into_folder = _goal(inputs, folders, output)
-    jobs, errors = [], []
+    goal, folder = _goal(inputs, folders, output)
+    jobs: list[tuple[Path | _Camera | None, Path | None]] = []
+    errors: list[tuple[str, Exception]] = []
     for name in inputs:
         if name == "-":
-            jobs.append((None, goal / "stdin.png" if into_folder else goal))
+            jobs.append((None, folder / "stdin.png" if folder else goal))
             continue
         if camera := _Camera.named(name):
             target = Path(f"camera.{label}.jpg") if output is None else goal
-            jobs.append((camera, goal / "camera.jpg" if into_folder else target))
+            jobs.append((camera, folder / "camera.jpg" if folder else target))
             continue
         try:
             files = images.list_images(name)
         except ValueError as error:
             errors.append((name, error))
             continue
-        if name in folders and Path(name).resolve() in goal.resolve().parents:
+        if folder and name in folders and Path(name).resolve() in folder.resolve().parents:
             # What an earlier run painted is no photo.
-            files = [file for file in files if goal.resolve() not in file.resolve().parents]
+            files = [file for file in files if folder.resolve() not in file.resolve().parents]
         if not files:
             looked_for = ", ".join(images.SUFFIXES)
             errors.append((name, images.ImageError(f"{name}: no images in it ({looked_for}).")))
@@ -81,9 +83,9 @@ def plan(inputs: list[str], output: str | None, label: str) -> tuple[list, list]
             suffix = file.suffix if file.suffix.lower() in (".jpg", ".jpeg") else ".png"
             if output is None:
                 target = file.with_name(f"{file.stem}.{label}{suffix}")
-            elif into_folder:
+            elif folder:
                 place = file.relative_to(name) if name in folders else Path(file.name)
-                target = goal / place.with_suffix(suffix)
+                target = folder / place.with_suffix(suffix)
             else:
                 target = goal
             jobs.append((file, target))
@@ -91,8 +93,10 @@ def plan(inputs: list[str], output: str | None, label: str) -> tuple[list, list]
     return jobs, errors
 
 
-def _goal(inputs, folders, output: str | None) -> tuple[Path | None, bool]:
-    """(output as a path, None for standard output or none given; whether it is a folder)."""
+def _goal(
+    inputs: list[str], folders: list[str], output: str | None
+) -> tuple[Path | None, Path | None]:
+    """(output where it is a file, where it is a folder); None twice for standard output or none."""
     from tfstyle import images
 
     several = len(inputs) > 1 or bool(folders)
@@ -102,11 +106,11 @@ def _goal(inputs, folders, output: str | None) -> tuple[Path | None, bool]:
         raise ArgumentError("-o -: standard output takes one picture. Give one file, or -o DIR.")
     if folders and output is None:
         raise ArgumentError(f"{folders[0]}: a folder. Say with -o DIR where its pictures shall go.")
-    if output in (None, "-"):
-        return None, False
+    if output is None or output == "-":
+        return None, None
     goal = Path(output)
     if goal.is_dir() or output.endswith("/"):
-        return goal, True
+        return None, goal
     is_picture = goal.suffix.lower() in images.WRITTEN_SUFFIXES
     if several and (is_picture or goal.exists()):
         raise ArgumentError(f"-o {output}: several inputs need a folder. Give one, such as out/.")
@@ -115,12 +119,12 @@ def _goal(inputs, folders, output: str | None) -> tuple[Path | None, bool]:
             f"-o {output}: cannot write {goal.suffix or 'a file without suffix'}. Give "
             f"{', '.join(images.WRITTEN_SUFFIXES)}, or {output}/ for a folder."
         )
-    return goal, several
+    return (None, goal) if several else (goal, None)
 
 
-def _refuse_clashes(jobs):
+def _refuse_clashes(jobs: list) -> None:
     sources = {source.resolve() for source, _ in jobs if isinstance(source, Path)}
-    taken = {}
+    taken: dict[Path, Path | _Camera | None] = {}
     for source, target in jobs:
         if target is None:
             continue
@@ -135,7 +139,7 @@ def _refuse_clashes(jobs):
         taken[place] = source
 
 
-def make_folder_of(path: Path):
+def make_folder_of(path: Path) -> None:
     """Makes the folder that a file is to be written into, before the work that takes long.
 
     Raises:
@@ -186,7 +190,7 @@ def work(jobs: list, errors: list, paint: Callable, *, max_size: int | None, tel
     return done
 
 
-def _photo(source, max_size: int | None):
+def _photo(source: Path | _Camera | None, max_size: int | None) -> Any:
     from tfstyle import images
 
     if isinstance(source, _Camera):

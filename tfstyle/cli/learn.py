@@ -1,9 +1,12 @@
 """`tfstyle learn`: a model of a painting of one's own."""
 
+import argparse
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
-from tfstyle.cli import library, parsing
+from tfstyle.cli import library, messages, parsing
+from tfstyle.errors import TfstyleError
 
 # Of `learning.learn`: {name: (type, help)}.
 _OPTIONS = {
@@ -15,7 +18,8 @@ _OPTIONS = {
 }
 
 
-def add(commands):
+def add(commands: argparse._SubParsersAction) -> None:
+    """Adds `tfstyle learn` to the commands."""
     model = library.default("learning.learn", "model")
     parser = commands.add_parser(
         "learn",
@@ -73,7 +77,8 @@ Examples:
     parser.set_defaults(function=run)
 
 
-def run(args) -> int:
+def run(args: argparse.Namespace) -> int:
+    """Runs `tfstyle learn`; returns the exit code."""
     from tfstyle import images
 
     painting = images.read(args.painting)
@@ -82,11 +87,12 @@ def run(args) -> int:
 
     from tfstyle import export, learning
 
-    export.check_name(name)
+    # All that can be known to be wrong with the export, before the training.
+    export.check_destination(name, args.output)
     options = {key: getattr(args, key) for key in _OPTIONS}
     with tqdm.tqdm(total=args.count, unit="step", desc=name, disable=None) as bar:
 
-        def progress(_, losses):
+        def progress(_: int, losses: Mapping[str, float]) -> None:
             bar.set_postfix({key: f"{losses[key]:.3g}" for key in ("content", "style")})
             bar.update()
 
@@ -99,25 +105,30 @@ def run(args) -> int:
             progress=progress,
             **options,
         )
-    exported = export.export(
-        learned.generator,
-        name,
-        directory=args.output,
-        styles=learned.styles,
-        card={
-            **learned.card,
-            "style": "; ".join(filter(None, (args.title or name, learned.card.get("style")))),
-            "licence": args.licence,
-            "learned": {
-                "painting": Path(args.painting).name,
-                "from": str(args.model),
-                "nearest": learned.nearest,
-                "alone": args.alone,
-                **options,
-                "losses": learned.losses,
-            },
+    card = {
+        **learned.card,
+        "style": "; ".join(filter(None, (args.title or name, learned.card.get("style")))),
+        "licence": args.licence,
+        "learned": {
+            "painting": Path(args.painting).name,
+            "from": str(args.model),
+            "nearest": learned.nearest,
+            "alone": args.alone,
+            **options,
+            "losses": learned.losses,
         },
-    )
+    }
+    try:
+        exported = export.export(
+            learned.generator, name, directory=args.output, styles=learned.styles, card=card
+        )
+    except Exception as error:
+        kept = learning.keep(learned, name, args.output)
+        told = f"What was learned is kept: tfstyle stylize photo.jpg --model {kept}"
+        if isinstance(error, TfstyleError | OSError):
+            raise learning.LearnError(f"{messages.line(error)}. {told}") from error
+        messages.complain(told)  # and a fault of tfstyle shows as one
+        raise
     print(f"Learned     {name}, from {learned.nearest} of {args.model}")
     for path in (exported.saved_model, *exported.tflite.values(), exported.card):
         print(f"Wrote       {path}")

@@ -73,12 +73,12 @@ def line(error: BaseException) -> str:
     return " ".join(str(error).split())
 
 
-def complain(text: str, kind: str = "", prog: str = "tfstyle"):
+def complain(text: str, kind: str = "", prog: str = "tfstyle") -> None:
     """Says a line on stderr."""
     print(f"{prog}: {kind}{text}", file=sys.stderr)
 
 
-def print_table(header: list[str], rows: list[list[str]]):
+def print_table(header: list[str], rows: list[list[str]]) -> None:
     """Text to the left, numbers to the right."""
     columns = list(zip(header, *rows, strict=True))
     widths = [max(map(len, column)) for column in columns]

@@ -1,12 +1,14 @@
 """`tfstyle models`: what --model takes by name."""
 
+import argparse
 import json
 from pathlib import Path
 
 from tfstyle.cli import messages
 
 
-def add(commands):
+def add(commands: argparse._SubParsersAction) -> None:
+    """Adds `tfstyle models` to the commands."""
     parser = commands.add_parser(
         "models",
         help="list the models that --model takes by name",
@@ -17,10 +19,11 @@ def add(commands):
     parser.set_defaults(function=run)
 
 
-def run(args) -> int:
+def run(args: argparse.Namespace) -> int:
+    """Runs `tfstyle models`; returns the exit code."""
     from tfstyle import stylize
 
-    cards = stylize.shipped_models()
+    cards = stylize.shipped_models(lambda reason: messages.complain(reason, "left out: "))
     if args.json:
         print(json.dumps(cards, indent=2))
         return 0

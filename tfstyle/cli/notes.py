@@ -1,9 +1,11 @@
 """What pictures note of how they were made, and its signature."""
 
+import argparse
+
 from tfstyle.cli import jobs
 
 
-def add_sign(parser):
+def add_sign(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--sign",
         nargs=2,
@@ -12,7 +14,7 @@ def add_sign(parser):
     )
 
 
-def noted(args, made: dict) -> dict:
+def noted(args: argparse.Namespace, made: dict) -> dict:
     """Arguments of `images.write` that note in a picture what made it, and sign it if asked to."""
     from tfstyle.images import provenance
 
@@ -23,7 +25,7 @@ def noted(args, made: dict) -> dict:
     return options
 
 
-def of_model(args, card: dict) -> dict:
+def of_model(args: argparse.Namespace, card: dict) -> dict:
     """What is noted of a picture that a model painted: the model and what was asked of it."""
     made = {"model": card.get("name") or jobs.label(args.model)}
     made |= {key: card[key] for key in ("version", "licence") if card.get(key)}

@@ -10,12 +10,14 @@ import signal
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Self
 
 from tfstyle.cli import jobs, library, messages, notes, parsing, recipe
 from tfstyle.errors import ArgumentError
 
 
-def add(commands):
+def add(commands: argparse._SubParsersAction) -> None:
+    """Adds `tfstyle optimize` to the commands."""
     presets = recipe.presets()
     told = "\n".join(
         textwrap.fill(
@@ -107,7 +109,8 @@ Ctrl-C writes the picture so far (exit code 130); a second one ends at once and 
     parser.set_defaults(function=run)
 
 
-def run(args) -> int:
+def run(args: argparse.Namespace) -> int:
+    """Runs `tfstyle optimize`; returns the exit code."""
     # Nothing here needs TensorFlow before all that can be wrong has been looked at.
     from tfstyle import images
 
@@ -134,7 +137,7 @@ def run(args) -> int:
     )
     texts = noted.pop("text")
 
-    def write(path, image, figures):
+    def write(path: Path, image: Any, figures: dict) -> None:
         text = json.dumps(settings | {"figures": figures})
         images.write(
             path,
@@ -193,7 +196,9 @@ def run(args) -> int:
     return 130 if watch.interrupted else 0
 
 
-def _outputs(args, options: dict, inputs: list[str]) -> tuple[Path, Path | None]:
+def _outputs(
+    args: argparse.Namespace, options: dict, inputs: list[str]
+) -> tuple[Path, Path | None]:
     """(OUT, video or None), of which neither replaces an input."""
     from tfstyle import images
 
@@ -209,10 +214,10 @@ def _outputs(args, options: dict, inputs: list[str]) -> tuple[Path, Path | None]
         raise ArgumentError("--video_fps: there is no video. Give --video FILE, or leave it out.")
     taken = {Path(name).resolve() for name in [*inputs, *([args.again] if args.again else [])]}
     snapshot = re.compile(rf"{re.escape(output.stem)}\.\d+-\d+{re.escape(output.suffix)}")
-    for path in taken if args.save_every else ():
-        if path.parent == output.parent.resolve() and snapshot.fullmatch(path.name):
+    for source in taken if args.save_every else ():
+        if source.parent == output.parent.resolve() and snapshot.fullmatch(source.name):
             raise ArgumentError(
-                f"{path}: an input, which --save_every might replace. Give another -o."
+                f"{source}: an input, which --save_every might replace. Give another -o."
             )
     for flag, path in (("-o", output), ("--video", clip)):
         if path is None:
@@ -227,7 +232,7 @@ def _outputs(args, options: dict, inputs: list[str]) -> tuple[Path, Path | None]
 def _snapshots(output: Path, every: int, write: Callable) -> Callable:
     """A listener of `_Watch` that writes the picture after every so many steps."""
 
-    def listen(progress):
+    def listen(progress: Any) -> None:
         if progress.step % every == 0:
             name = f"{output.stem}.{progress.scale + 1}-{progress.step:04}{output.suffix}"
             figures = {"scale": progress.scale + 1, "step": progress.step}
@@ -237,11 +242,11 @@ def _snapshots(output: Path, every: int, write: Callable) -> Callable:
     return listen
 
 
-def _frames(writer, fps: float, size: tuple[int, int]) -> Callable:
+def _frames(writer: Any, fps: float, size: tuple[int, int]) -> Callable:
     """A listener of `_Watch` that films about ten seconds, at the size of the final picture."""
     from tfstyle import images
 
-    def listen(progress):
+    def listen(progress: Any) -> None:
         every = max(1, round(progress.steps * progress.scales / (10 * fps)))
         if progress.step % every == 0:
             writer.add(images.resize(progress.image, size))
@@ -256,23 +261,24 @@ class _Watch:
     one before there is a picture, at once.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.others: list[Callable] = []
         self.interrupted = False
-        self._last = self._bar = None
+        self._last: Any = None
+        self._bar: Any = None
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         self._previous = signal.getsignal(signal.SIGINT)
         with contextlib.suppress(ValueError):  # not in the main thread: nothing to install
             signal.signal(signal.SIGINT, self._note)
         return self
 
-    def __exit__(self, kind, *_):
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         with contextlib.suppress(ValueError):
             signal.signal(signal.SIGINT, self._previous)
         self._end_scale(completed=kind is None)
 
-    def _note(self, *_):
+    def _note(self, *_: object) -> None:
         if self.interrupted or self._last is None:
             raise KeyboardInterrupt
         self.interrupted = True
@@ -280,7 +286,7 @@ class _Watch:
         with contextlib.suppress(OSError):
             os.write(2, b"\ntfstyle: writing the picture so far; Ctrl-C again writes nothing\n")
 
-    def __call__(self, progress) -> bool:
+    def __call__(self, progress: Any) -> bool:
         import tqdm
 
         if self._last is None or progress.scale != self._last.scale:
@@ -295,7 +301,7 @@ class _Watch:
             listen(progress)
         return self.interrupted
 
-    def _end_scale(self, completed: bool = True):
+    def _end_scale(self, completed: bool = True) -> None:
         if self._bar is None:
             return
         last, silent = self._last, self._bar.disable
@@ -306,7 +312,7 @@ class _Watch:
             messages.complain(f"{_scale(last)}: {told}, {_losses(last.losses)}")
 
 
-def _scale(progress) -> str:
+def _scale(progress: Any) -> str:
     height, width = progress.size
     return f"{width}x{height} ({progress.scale + 1}/{progress.scales})"
 

@@ -5,6 +5,7 @@ import contextlib
 import math
 import re
 from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
 from absl.flags import argparse_flags
 
@@ -21,7 +22,7 @@ class Parser(argparse_flags.ArgumentParser):
     imported, and would take names away from recipes.
     """
 
-    def __init__(self, prog=None, **options):
+    def __init__(self, prog: str | None = None, **options: Any) -> None:
         super().__init__(
             prog=prog,
             **options,
@@ -49,7 +50,8 @@ class Parser(argparse_flags.ArgumentParser):
             help="show where an error comes from",
         )
 
-    def error(self, message):
+    def error(self, message: str) -> NoReturn:
+        """Says in one line what is wrong with the arguments, and ends with exit code 2."""
         messages.complain(f"{message} (see {self.prog} --help)", "error: ", self.prog)
         self.exit(2)
 
@@ -57,24 +59,36 @@ class Parser(argparse_flags.ArgumentParser):
 class _Verbosity(argparse.Action):
     """--verbosity, which acts at once, for parsing itself may import libraries."""
 
-    def __call__(self, parser, namespace, values, option_string=None):
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
         messages.set_verbosity(values)
 
 
 class Switch(argparse.Action):
     """--x and --nox."""
 
-    def __init__(self, option_strings, dest, **options):
+    def __init__(self, option_strings: Sequence[str], dest: str, **options: Any) -> None:
         super().__init__([*option_strings, f"--no{dest}"], dest, nargs=0, **options)
 
-    def __call__(self, parser, namespace, values, option_string=None):
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
         setattr(namespace, self.dest, option_string == f"--{self.dest}")
 
 
 def number(kind: type, low: float, high: float = math.inf, *, above: bool = False) -> Callable:
     """A type for argparse: a finite number from `low`, or above it, to `high`."""
 
-    def parse(text):
+    def parse(text: str) -> Any:
         with contextlib.suppress(ValueError, OverflowError):
             value = kind(text)
             if low <= value <= high and math.isfinite(value) and not (above and value == low):
@@ -90,7 +104,7 @@ def number(kind: type, low: float, high: float = math.inf, *, above: bool = Fals
 def choice(choices: Sequence[str]) -> Callable:
     """A type for argparse: one of some words."""
 
-    def parse(text):
+    def parse(text: str) -> str:
         if text not in choices:
             raise argparse.ArgumentTypeError(f"{text}: give {', '.join(choices)}")
         return text
@@ -101,7 +115,7 @@ def choice(choices: Sequence[str]) -> Callable:
 def word(words: dict, other: Callable | None = None) -> Callable:
     """A type for argparse: one of some words, each for a value, or what another type takes."""
 
-    def parse(text):
+    def parse(text: str) -> Any:
         if text in words:
             return words[text]
         if other is None:
@@ -147,7 +161,7 @@ def blend(text: str) -> dict[str, float]:
     return weights
 
 
-def add_max_size(parser):
+def add_max_size(parser: argparse._ActionsContainer) -> None:
     """Adds --max_size."""
     parser.add_argument(
         "--max_size",
@@ -157,7 +171,7 @@ def add_max_size(parser):
     )
 
 
-def add_painting(parser, *, style: str):
+def add_painting(parser: argparse._ActionsContainer, *, style: str) -> None:
     """Adds --style, of which this is the help, and what else `stylize` and `client` share."""
     parser.add_argument("--style", metavar="S[:W],...", type=blend, help=style)
     add_max_size(parser)

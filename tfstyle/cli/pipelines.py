@@ -9,6 +9,7 @@ import importlib
 import importlib.util
 import pkgutil
 import types
+from typing import Any
 
 from tfstyle.errors import ArgumentError
 
@@ -36,7 +37,8 @@ def summary(name: str) -> str:
     Raises:
         ArgumentError: there is none of that name.
     """
-    source = importlib.util.find_spec(_dotted(name)).loader.get_source(_dotted(name))
+    spec: Any = importlib.util.find_spec(_dotted(name))
+    source = spec.loader.get_source(_dotted(name))
     return (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
 
 

@@ -1,9 +1,9 @@
 """`run`, which makes a program of a recipe's function."""
 
+import argparse
 import dataclasses
 import inspect
 import json
-import re
 import sys
 import types
 import typing
@@ -38,20 +38,27 @@ def run(
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     messages.set_verbosity(messages.WARNINGS)
     parser, values_of = _parser(function, prog)
+
+    def parse(argv: list[str]) -> argparse.Namespace:
+        return parser.parse_args(argv[1:])
+
+    def main(options: argparse.Namespace) -> int:
+        return _call(function, parser.prog, vars(options), values_of)
+
     app.run(
-        lambda options: _call(function, parser.prog, vars(options), values_of),
+        main,
         argv=[parser.prog, *arguments],
-        flags_parser=lambda argv: parser.parse_args(argv[1:]),
+        flags_parser=parse,
     )
     raise AssertionError("app.run ends the process")
 
 
-def _call(function, prog, options, values_of) -> int:
+def _call(function: Callable, prog: str, options: dict, values_of: Callable[[dict], dict]) -> int:
     from tfstyle import training
 
     debug = options.pop("debug", False)
 
-    def call():
+    def call() -> int:
         values = values_of(options)
         if options.get("dry_run"):
             print(json.dumps(options, indent=2))
@@ -102,7 +109,13 @@ def _parser(function: Callable, prog: str | None) -> tuple[parsing.Parser, Calla
     return parser, values_of
 
 
-def _add_flag(parser, name: str, kind, default, texts: dict[str, str]):
+def _add_flag(
+    parser: argparse._ActionsContainer,
+    name: str,
+    kind: typing.Any,
+    default: typing.Any,
+    texts: dict[str, str],
+) -> None:
     """Adds --NAME of a type that `run` takes."""
     text = texts.get(name, "").replace("%", "%%")
     extra = {"dest": name, "required": default is inspect.Parameter.empty, "default": default}
@@ -130,20 +143,21 @@ def _add_flag(parser, name: str, kind, default, texts: dict[str, str]):
             "these | None, or a dataclass of such fields."
         )
 
-    def parse(value):
+    def parse(value: str) -> typing.Any:
         return None if nullable and value == "none" else kind(value)
 
     parse.__name__ = kind.__name__  # argparse says "invalid int value"
     parser.add_argument(f"--{name}", type=parse, help=text, **extra)
 
 
-def documented(subject) -> dict[str, str]:
+def documented(subject: typing.Any) -> dict[str, str]:
     """{name: text} of the "Args:" section of a Google-style docstring."""
-    section = (inspect.getdoc(subject) or "").partition("Args:\n")[2]
-    section = re.split(r"^\S", section, flags=re.MULTILINE)[0]
-    _, *parts = re.split(r"^    (\w+(?:, \w+)*):", section, flags=re.MULTILINE)
+    from docstring_parser import google
+
+    # That section alone: whatever stands in the others, there is help.
+    section = google.Section("Args", "param", google.SectionType.MULTIPLE)
     return {
-        name: " ".join(text.split())
-        for names, text in zip(parts[::2], parts[1::2], strict=True)
-        for name in names.split(", ")
+        name: " ".join((entry.description or "").split())
+        for entry in google.GoogleParser([section]).parse(subject.__doc__).params
+        for name in entry.arg_name.replace(" ", "").split(",")
     }

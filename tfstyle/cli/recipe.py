@@ -4,6 +4,8 @@ import argparse
 import hashlib
 import json
 import os
+from collections.abc import Callable
+from typing import Any
 
 from tfstyle.cli import library, parsing
 from tfstyle.errors import ArgumentError
@@ -17,7 +19,7 @@ _PAPER_WEIGHTS = {"content_weight": 1.0, "style_weight": 1000.0}
 _REPLACE = "Give CONTENT, --style, --init or --weights to use another file."
 
 
-def read(args) -> tuple[str, list[dict], dict, dict[str, str]]:
+def read(args: argparse.Namespace) -> tuple[str, list[dict], dict, dict[str, str]]:
     """(content, styles, options of `_defaults`, {path of an input: its SHA-256}) out of the flags.
 
     Raises:
@@ -25,7 +27,7 @@ def read(args) -> tuple[str, list[dict], dict, dict[str, str]]:
     """
     names = {name for flags in knobs().values() for name in flags}
     given = {name: value for name, value in vars(args).items() if name in names}
-    old = {"content": None, "styles": [], "options": {}, "sha256": {}}
+    old: dict[str, Any] = {"content": None, "styles": [], "options": {}, "sha256": {}}
     if args.again:
         old = _remembered(args.again)
     options = _defaults()
@@ -131,14 +133,14 @@ def _remembered(picture: str) -> dict:
     kinds["formula"] = parsing.word({word: word for word in library.words(_OPTIMIZE, "formula")})
     defaults = _defaults()
 
-    def option(name, value):
+    def option(name: str, value: Any) -> Any:
         if value is None and (defaults[name] is None or name == "size"):
             return None
         if kinds[name] is bool and isinstance(value, bool):
             return value
         return kinds[name](as_given(value))
 
-    def path(value, *others):
+    def path(value: Any, *others: object) -> Any:
         if value not in others and not isinstance(value, str):
             raise TypeError(f"{value} is no path")
         return value
@@ -179,13 +181,13 @@ def knobs() -> dict[str, dict[str, tuple]]:
     whole = parsing.number(int, 1)
     positive, least_0 = parsing.number(float, 0, above=True), parsing.number(float, 0)
 
-    def word(name, text=""):
+    def word(name: str, text: str = "") -> tuple[str, Callable, str]:
         words = library.words(_OPTIMIZE, name)
         return "WORD", parsing.word({word: word for word in words}), ", ".join(words) + text
 
     tiles = {word: word for word in library.words(_OPTIMIZE, "tile")}
     backbones = {name: name for name in library.keys("features/backbones", "BACKBONES")}
-    groups = {
+    groups: dict[str, dict[str, tuple]] = {
         "size and time": {
             "size": (
                 "N|own",
@@ -254,10 +256,12 @@ def _layers(text: str) -> dict[str, float]:
 
 
 def presets() -> dict[str, dict]:
+    """{name: options}: what `gatys.optimize` takes in place of its defaults."""
     return library.constant("gatys/optimization", "PRESETS")
 
 
 def inits() -> tuple[str, ...]:
+    """The words that --init takes; anything else is a file."""
     return library.constant("gatys/optimization", "INITS")
 
 
@@ -270,7 +274,7 @@ def _defaults() -> dict:
     }
 
 
-def as_given(value) -> str:
+def as_given(value: object) -> str:
     """A value as its flag is given."""
     if isinstance(value, dict):
         return ",".join(f"{name}:{weight!r}" for name, weight in value.items())

@@ -1,6 +1,12 @@
 """`tfstyle records`: training images in TFRecord shards."""
 
+import argparse
+from typing import TYPE_CHECKING
+
 from tfstyle.cli import messages, parsing
+
+if TYPE_CHECKING:
+    from tfstyle.data import ReadReport
 
 SOURCE = """\
 SOURCE: a folder (searched to the bottom), files, tfds:NAME:SPLIT or records:FOLDER; several are
@@ -8,7 +14,8 @@ separated by commas. Images that cannot be read are left out and named; if these
 tenth, nothing is written."""
 
 
-def add(commands):
+def add(commands: argparse._SubParsersAction) -> None:
+    """Adds `tfstyle records` to the commands."""
     parser = commands.add_parser(
         "records",
         help="write training images into TFRecord shards",
@@ -34,7 +41,8 @@ Examples:
     parser.set_defaults(function=run)
 
 
-def run(args) -> int:
+def run(args: argparse.Namespace) -> int:
+    """Runs `tfstyle records`; returns the exit code."""
     import tqdm
 
     from tfstyle import data
@@ -52,7 +60,7 @@ def run(args) -> int:
     return 0
 
 
-def name_skipped(report):
-    """Names the images that a `data.Report` left out."""
+def name_skipped(report: "ReadReport") -> None:
+    """Names the images that reading left out."""
     for name, reason in report.skipped:
         messages.complain(f"{name}: {reason}", "left out: ")

@@ -1,5 +1,6 @@
 """`tfstyle serve`: models over REST and gRPC."""
 
+import argparse
 import os
 import shlex
 import shutil
@@ -9,7 +10,8 @@ from tfstyle.cli import library, messages, parsing, web
 from tfstyle.errors import ArgumentError
 
 
-def add(commands):
+def add(commands: argparse._SubParsersAction) -> None:
+    """Adds `tfstyle serve` to the commands."""
     port, rest_port = (
         library.constant("serving/config", "PORTS")[kind] for kind in ("grpc", "rest")
     )
@@ -117,7 +119,8 @@ Examples:
     parser.set_defaults(function=run)
 
 
-def run(args) -> int:
+def run(args: argparse.Namespace) -> int:
+    """Runs `tfstyle serve`; returns the exit code."""
     from tfstyle import stylize
     from tfstyle.serving import config
 
@@ -161,7 +164,7 @@ def run(args) -> int:
     os.execvp(command[0], command)
 
 
-def _refuse_what_would_be_ignored(args):
+def _refuse_what_would_be_ignored(args: argparse.Namespace) -> None:
     own = "--web" if args.web else "--dev"
     others = {"--dev": args.web and args.dev, "--with": args.server}
     others |= {"--write_only": args.write_only, "--batching": args.batching}
@@ -172,7 +175,7 @@ def _refuse_what_would_be_ignored(args):
             )
 
 
-def _serve_dev(args, models: dict[str, Path]) -> int:
+def _serve_dev(args: argparse.Namespace, models: dict[str, Path]) -> int:
     try:
         from tfstyle.serving import server
     except ModuleNotFoundError as error:
@@ -196,7 +199,7 @@ def _serve_dev(args, models: dict[str, Path]) -> int:
         grace_seconds=args.grace_seconds,
     )
 
-    def announce():
+    def announce() -> None:
         print(f"Development server of {', '.join(models)}; Ctrl-C ends it")
         print(f"REST    http://{args.host}:{development.rest_port}/v1/models/{next(iter(models))}")
         print(f"gRPC    grpc://{args.host}:{development.port}", flush=True)

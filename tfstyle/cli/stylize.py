@@ -1,14 +1,19 @@
 """`tfstyle stylize`: photos in the style of a model."""
 
+import argparse
 import contextlib
 import json
 import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 from tfstyle.cli import jobs, library, messages, notes, parsing
 from tfstyle.errors import ArgumentError
 
 
-def add(commands):
+def add(commands: argparse._SubParsersAction) -> None:
+    """Adds `tfstyle stylize` to the commands."""
     parser = commands.add_parser(
         "stylize",
         help="paint photos in a style",
@@ -73,7 +78,8 @@ the exit code is 2.""",
     parser.set_defaults(function=run)
 
 
-def run(args) -> int:
+def run(args: argparse.Namespace) -> int:
+    """Runs `tfstyle stylize`; returns the exit code."""
     label = jobs.label(args.model)
     if args.style:
         label += "_" + "+".join(args.style)
@@ -92,7 +98,7 @@ def run(args) -> int:
         stylizer.style_weights(args.style)  # a wrong one is told once, not of every image
         noted = notes.noted(args, notes.of_model(args, stylize.card(args.model)))
 
-    def paint(photo, target):
+    def paint(photo: Any, target: Path | None) -> Any:
         with _tiles() as progress:
             picture = stylizer(
                 photo,
@@ -120,20 +126,20 @@ def run(args) -> int:
 
 
 @contextlib.contextmanager
-def _tiles():
+def _tiles() -> Iterator[Callable[[int, int], None]]:
     """A bar of an image so large that it is worked on in parts, as the `progress` of a Stylizer."""
     import tqdm
 
     with tqdm.tqdm(unit="tile", leave=False, disable=None, delay=1) as bar:
 
-        def show(done, total):
+        def show(done: int, total: int) -> None:
             bar.total = total
             bar.update(done - bar.n)
 
         yield show
 
 
-def _to_stdout(data: bytes):
+def _to_stdout(data: bytes) -> None:
     while data:  # under PYTHONUNBUFFERED a write may stop half way
         data = data[sys.stdout.buffer.write(data) :]
     sys.stdout.buffer.flush()

@@ -5,7 +5,8 @@ import argparse
 from tfstyle.cli import pipelines, program
 
 
-def add(commands):
+def add(commands: argparse._SubParsersAction) -> None:
+    """Adds `tfstyle train` to the commands."""
     names = pipelines.names()
     width = max(map(len, names))
     recipes = "\n".join(f"  {name:<{width}}  {pipelines.summary(name)}" for name in names)
@@ -32,6 +33,7 @@ Examples:
     parser.set_defaults(function=run)
 
 
-def run(args) -> int:
+def run(args: argparse.Namespace) -> int:
+    """Runs `tfstyle train`; returns the exit code."""
     module = pipelines.module(args.recipe)
     program.run(module.train, args.options, prog=f"tfstyle train {args.recipe}")

@@ -1,9 +1,11 @@
 """`tfstyle verify`: what made a picture."""
 
+import argparse
 import json
 
 
-def add(commands):
+def add(commands: argparse._SubParsersAction) -> None:
+    """Adds `tfstyle verify` to the commands."""
     parser = commands.add_parser(
         "verify",
         help="say what made a picture, from its metadata and signature",
@@ -28,7 +30,8 @@ Examples:
     parser.set_defaults(function=run)
 
 
-def run(args) -> int:
+def run(args: argparse.Namespace) -> int:
+    """Runs `tfstyle verify`; returns the exit code."""
     from tfstyle.images import provenance
 
     plain = provenance.found(args.picture)

@@ -1,12 +1,16 @@
 """`tfstyle web`: a page that paints in the browser."""
 
+import argparse
 import contextlib
 import signal
+from collections.abc import Sequence
+from typing import Any
 
 from tfstyle.cli import library, messages, parsing
 
 
-def add(commands):
+def add(commands: argparse._SubParsersAction) -> None:
+    """Adds `tfstyle web` to the commands."""
     parser = commands.add_parser(
         "web",
         help="serve a page that paints photos in the browser",
@@ -66,7 +70,8 @@ Examples:
     parser.set_defaults(function=run)
 
 
-def run(args) -> int:
+def run(args: argparse.Namespace) -> int:
+    """Runs `tfstyle web`; returns the exit code."""
     from tfstyle import web
 
     options = {
@@ -82,7 +87,7 @@ def run(args) -> int:
     return 0
 
 
-def serve_page(models, host: str, port: int, **options):
+def serve_page(models: Sequence[str], host: str, port: int, **options: Any) -> None:
     """Serves the page until Ctrl-C or SIGTERM; options of `web.serve`."""
     from tfstyle import web
 

@@ -15,6 +15,7 @@ import math
 import os
 import threading
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -103,19 +104,19 @@ def image_batches(
     )
     reader = _Reader(items, report, seed, to_graph_bytes, digests(exclude))
 
-    def read(indices):
+    def read(indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         # Stateless, so that op determinism does not put the whole pipeline on one core.
         encoded, upright = tf.numpy_function(
             reader.read, [indices], (tf.string, tf.bool), stateful=False
         )
         return indices, tf.ensure_shape(encoded, [None]), tf.ensure_shape(upright, [None])
 
-    def crop(index, encoded, upright):
+    def crop(index: tf.Tensor, encoded: tf.Tensor, upright: tf.Tensor) -> tf.Tensor:
         return _random_crop(
             encoded, upright, crop_size, scale, flip, seed=(seed, index), max_pixels=max_pixels
         )
 
-    parallel = {"num_parallel_calls": tf.data.AUTOTUNE, "deterministic": True}
+    parallel: dict[str, Any] = {"num_parallel_calls": tf.data.AUTOTUNE, "deterministic": True}
     dataset = (
         numbers.batch(_READ_AT_ONCE)
         .map(read, **parallel)
@@ -129,13 +130,13 @@ def image_batches(
 
 
 def crops(
-    source,
+    source: str | os.PathLike | Sequence[str | os.PathLike],
     count: int,
     *,
     crop_size: int,
     seed: int = 0,
     scale: tuple[float, float] = (1.0, 1.6),
-    exclude=(),
+    exclude: Sequence[str | os.PathLike] = (),
 ) -> np.ndarray:
     """The first `count` crops that `image_batches` gives, [count, crop_size, crop_size, 3].
 
@@ -147,6 +148,8 @@ def crops(
     )
     batch = next(iter(dataset), None)
     report.check()
+    if batch is None:
+        raise DataError(f"{source}: none of its images is left that can be read.")
     return batch.numpy()
 
 
@@ -186,7 +189,7 @@ class _Reader:
         seed: int,
         to_graph_bytes: Callable[..., bytes],
         excluded: frozenset[str],
-    ):
+    ) -> None:
         self._items = items
         self._report = report
         self._to_graph_bytes = to_graph_bytes
@@ -197,7 +200,7 @@ class _Reader:
         # Fit for `images.decode` as they are; and, of those seen, upright JPEGs.
         self._plain = np.array([item.checked for item in items])
         self._upright = np.zeros(len(items), bool)
-        self._cache = {}
+        self._cache: dict[int, bytes] = {}
         self._room = CACHE_BYTES
 
     def read(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -275,7 +278,7 @@ def _random_crop(
     """Square crop [crop_size, crop_size, 3] of an encoded image; a function of the seed alone."""
     draws = tf.random.stateless_uniform([4], tf.cast(tf.stack(seed), tf.int64))
 
-    def window(size):
+    def window(size: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         # The part that becomes the crop is cut out first: resizing the rest would be for nothing.
         shorter = tf.cast(tf.reduce_min(size), tf.float32)
         factor = scale[0] + draws[0] * (scale[1] - scale[0])
@@ -283,7 +286,7 @@ def _random_crop(
         room = tf.cast(size - side, tf.float32)
         return tf.cast(tf.round(draws[1:3] * room), tf.int32), side
 
-    def of_upright_jpeg():
+    def of_upright_jpeg() -> tf.Tensor:
         # As `images.decode`, but for this part only; its values become [0, 1] once it is small.
         top_left, side = window(tf.image.extract_jpeg_shape(encoded)[:2])
         part = tf.image.decode_and_crop_jpeg(
@@ -294,7 +297,7 @@ def _random_crop(
         )
         return images.from_uint8_tensor(_resized(part, crop_size, highest=255.0))
 
-    def of_any():
+    def of_any() -> tf.Tensor:
         image = images.decode(encoded, max_pixels=max_pixels)
         top_left, side = window(tf.shape(image)[:2])
         part = tf.slice(image, tf.concat([top_left, [0]], 0), [side, side, 3])
@@ -312,10 +315,10 @@ def _resized(square: tf.Tensor, size: int, *, highest: float) -> tf.Tensor:
     On a CPU, Lanczos takes longer for a crop of 256 pixels than decoding the photo.
     """
 
-    def shrunk():
+    def shrunk() -> tf.Tensor:
         return tf.image.resize(square, [size, size], "area")
 
-    def enlarged():
+    def enlarged() -> tf.Tensor:
         resized = tf.image.resize(square, [size, size], "bicubic")
         return tf.clip_by_value(resized, 0.0, highest)  # it overshoots at edges
 
@@ -365,7 +368,7 @@ def style_draws(
     """
     numbers, part = _numbers(batch_size, skip, shard)
 
-    def draw(i):
+    def draw(i: tf.Tensor) -> tf.Tensor:
         shuffled = tf.random.experimental.stateless_shuffle(
             tf.range(styles), seed=tf.stack([tf.cast(seed, "int64"), i // styles])
         )

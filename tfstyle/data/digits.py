@@ -61,7 +61,8 @@ def read_digits(source: str | os.PathLike) -> Digits:
             raise DataError(f"{source}: lacks {', '.join(missing)}.")
         arrays = [read_idx(folder / name) for name in _MNIST_FILES]
         arrays[0::2] = [pictures[..., None] for pictures in arrays[0::2]]
-    for part, pictures, labels in (("train", *arrays[:2]), ("test", *arrays[2:])):
+    train, train_labels, test, test_labels = arrays
+    for part, pictures, labels in (("train", train, train_labels), ("test", test, test_labels)):
         if pictures.shape[1:] != (28, 28, 1) or not len(pictures):
             raise DataError(
                 f"{source}: {part} pictures of shape {pictures.shape}; give [N, 28, 28, 1], N > 0."
@@ -72,7 +73,7 @@ def read_digits(source: str | os.PathLike) -> Digits:
                 f"{source}: {part} labels of shape {labels.shape} up to {highest} for "
                 f"{len(pictures)} pictures; give one from 0 to 9 for each."
             )
-    return Digits(*arrays)
+    return Digits(train, train_labels, test, test_labels)
 
 
 def read_idx(path: str | os.PathLike) -> np.ndarray:
@@ -165,11 +166,11 @@ def digit_batches(
     start, part = part_of(batch_size, shard)
     epoch_order = functools.lru_cache(maxsize=2)(lambda epoch: order(len(digits), seed, epoch))
 
-    def chosen(batch):
+    def chosen(batch: np.ndarray) -> np.ndarray:
         places = int(batch) * batch_size + start + np.arange(part)
         return digits[[epoch_order(int(n // len(digits)))[n % len(digits)] for n in places]]
 
-    def read(batch):
+    def read(batch: tf.Tensor) -> tf.Tensor:
         pictures = tf.numpy_function(chosen, [batch], tf.uint8, stateful=False)
         pictures = tf.ensure_shape(pictures, [part, *digits.shape[1:]])
         return images.from_uint8_tensor(pictures)
@@ -177,7 +178,7 @@ def digit_batches(
     return tf.data.Dataset.counter(skip).map(read).prefetch(tf.data.AUTOTUNE)
 
 
-def scrambled(digits, *, seed: int = 0) -> np.ndarray:
+def scrambled(digits: np.ndarray, *, seed: int = 0) -> np.ndarray:
     """Pictures of as much ink as digits that show none: pixels, or quarters, in another order.
 
     Args:

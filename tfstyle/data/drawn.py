@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
@@ -62,7 +63,7 @@ class _Waves:
     stronger. Values lie mostly in [-1, 1].
     """
 
-    def __init__(self, rng, count: int, lengths: tuple[float, float]):
+    def __init__(self, rng: np.random.Generator, count: int, lengths: tuple[float, float]) -> None:
         # Scalars of float32 keep whole images in float32.
         length = np.geomspace(*lengths, count, dtype=np.float32)
         angle = rng.uniform(0, 2 * np.pi, count).astype(np.float32)
@@ -71,14 +72,15 @@ class _Waves:
         self.phase = rng.uniform(0, 2 * np.pi, count).astype(np.float32)
         self.amplitude = length / np.sqrt((length**2).sum())
 
-    def __call__(self, x, y):
-        total = 0
+    def __call__(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        total: Any = 0
         for (kx, ky), phase, amplitude in zip(self.k, self.phase, self.amplitude, strict=True):
             total = total + amplitude * np.sin(kx * x + ky * y + phase)
         return total
 
-    def gradient(self, x, y):
-        dx = dy = 0
+    def gradient(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        dx: Any = 0
+        dy: Any = 0
         for (kx, ky), phase, amplitude in zip(self.k, self.phase, self.amplitude, strict=True):
             slope = amplitude * np.cos(kx * x + ky * y + phase)
             dx, dy = dx + kx * slope, dy + ky * slope
@@ -104,14 +106,14 @@ def _swirls(size: int, rng: np.random.Generator) -> np.ndarray:
     spread = rng.uniform(0.08, 0.16, 5)
     turn = rng.choice([-1.0, 1.0], 5) * rng.uniform(1.0, 1.7, 5)
 
-    def potential(x, y):
+    def potential(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         bumps = sum(
             t * np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / (2 * s * s))
             for (cx, cy), s, t in zip(whirls, spread, turn, strict=True)
         )
         return stream(x, y) + bumps
 
-    def flow(x, y):
+    def flow(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         dx, dy = stream.gradient(x, y)
         for (cx, cy), s, t in zip(whirls, spread, turn, strict=True):
             pull = -t / (s * s) * np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / (2 * s * s))
@@ -121,22 +123,25 @@ def _swirls(size: int, rng: np.random.Generator) -> np.ndarray:
         return -dy / speed, dx / speed
 
     scale = 2 * size
-    canvas = Image.new("RGBA", (scale, scale), tuple(np.uint8(inks[1] * 255)) + (90,))
+    canvas = Image.new("RGBA", (scale, scale), tuple((inks[1] * 255).astype(np.uint8)) + (90,))
     pen = ImageDraw.Draw(canvas)
     for layer, (count, half_width, length, bristles) in enumerate(_STROKES):
         points, step = 20, length / 20
         x, y = rng.uniform(-0.03 - length / 2, 1.03 + length / 2, (2, count))
         # The eyes of the whirls, which strokes leave, are painted on purpose.
         x[-20:], y[-20:] = whirls.repeat(4, 0).T + rng.normal(0, 0.008, (2, 20))
-        xs, ys, us, vs = [], [], [], []
-        u = v = 0
+        ways: list[list[np.ndarray]] = [[], [], [], []]
+        u: Any = 0
+        v: Any = 0
         for _ in range(points):
             # A hand has inertia: without it strokes kink where the flow stands still.
             du, dv = flow(x + u * step / 2, y + v * step / 2)
             u, v = u + 3 * du, v + 3 * dv
             u, v = u / np.hypot(u, v), v / np.hypot(u, v)
-            xs.append(x), ys.append(y), us.append(u), vs.append(v)
+            for way, value in zip(ways, (x, y, u, v), strict=True):
+                way.append(value)
             x, y = x + u * step, y + v * step
+        xs, ys, us, vs = ways
         path = np.stack([xs, ys], -1).transpose(1, 0, 2)  # [count, points, 2]
         normal = np.stack([-np.array(vs), np.array(us)], -1).transpose(1, 0, 2)
         middle = path[:, points // 2]
@@ -166,14 +171,14 @@ def _swirls(size: int, rng: np.random.Generator) -> np.ndarray:
     return _average(_light(colour, np.asarray(height, np.float32) / 255, 0.022 * scale), 2)
 
 
-def _light(colour, height, depth):
+def _light(colour: np.ndarray, height: np.ndarray, depth: float) -> np.ndarray:
     """Oil paint under a lamp at the upper left: colour [H, W, 3], height [H, W] in [0, 1]."""
     dy, dx = np.gradient(height)
     facing = np.clip((dx + dy) * depth, -1.5, 1.5)[..., None]
     return colour * (1 + 0.22 * facing) + 0.05 * np.maximum(facing, 0) ** 2
 
 
-def _average(image, factor: int):
+def _average(image: np.ndarray, factor: int) -> np.ndarray:
     """[factor H, factor W, 3] -> [H, W, 3]: the mean of factor x factor pixels."""
     height, width = image.shape[0] // factor, image.shape[1] // factor
     return image.reshape(height, factor, width, factor, 3).mean((1, 3))
@@ -223,7 +228,7 @@ def _mosaic(size: int, rng: np.random.Generator) -> np.ndarray:
     return _average(lead * (1 - pane) + light * pane, factor)
 
 
-def _cell(seeds, index: int, inset: float) -> np.ndarray:
+def _cell(seeds: np.ndarray, index: int, inset: float) -> np.ndarray:
     """The Voronoi cell of one seed, its sides moved inwards by `inset`: corners [N, 2]."""
     seed = seeds[index]
     corners = seed + np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * 0.25
@@ -256,10 +261,10 @@ def _woodcut(size: int, rng: np.random.Generator) -> np.ndarray:
     sharp = scale / 1.5  # of an edge: its width is 1.5 pixels of the canvas
     grain = _Waves(rng, 6, (0.02, 0.3))(x, 4 * y)
 
-    def ink(canvas, colour, cover):
+    def ink(canvas: np.ndarray, colour: np.ndarray, cover: np.ndarray) -> np.ndarray:
         return canvas + np.clip(cover, 0, 1)[..., None] * (colour - canvas)
 
-    def lines(distance, pitch, share):
+    def lines(distance: np.ndarray, pitch: float, share: float | np.ndarray) -> np.ndarray:
         """1 on parallel lines at each `pitch` of `distance`, which cover `share` of the surface."""
         off = np.abs((distance / pitch + 0.5) % 1 - 0.5) * pitch
         return np.clip((share * pitch / 2 - off) * sharp + 0.5, 0, 1)
@@ -293,7 +298,7 @@ def _woodcut(size: int, rng: np.random.Generator) -> np.ndarray:
     return _average(image + 0.02 * grain[..., None], factor)
 
 
-def _grid(scale: int):
+def _grid(scale: int) -> tuple[np.ndarray, np.ndarray]:
     """Pixel centres of a scale x scale image: x, y in [0, 1]."""
     line = (np.arange(scale, dtype=np.float32) + 0.5) / scale
     return np.meshgrid(line, line)

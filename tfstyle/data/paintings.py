@@ -102,7 +102,9 @@ def keep_out(works: Sequence[Path], folder: Path, *, seed: int) -> Split:
         count = round(_KEPT_OUT * len(works))
         told = f"{count} of {len(works)} paintings"
         return Split(sorted(order[count:]), sorted(order[:count]), (1.0, 1.6), told)
-    trained, kept_out, ratios = [], [], []
+    trained: list[Path] = []
+    kept_out: list[Path] = []
+    ratios = []
     for i, path in enumerate(works):
         picture = images.read(path)
         axis = int(picture.shape[1] > picture.shape[0])

@@ -13,8 +13,6 @@ TensorFlow reads such files from the front only, so that reading at an offset is
 import hashlib
 import json
 import os
-import secrets
-import shutil
 import struct
 from collections.abc import Iterable
 from pathlib import Path
@@ -23,6 +21,7 @@ import google_crc32c
 import numpy as np
 import tensorflow as tf
 
+from tfstyle import files
 from tfstyle.errors import ArgumentError, TfstyleError
 
 INDEX = "index.json"
@@ -56,30 +55,28 @@ def write(folder: str | os.PathLike, encoded: Iterable[tuple], *, shards: int) -
         raise RecordsError(f"shards {shards}: give at least 1.")
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise RecordsError(f"{folder}: exists. Remove it, or give another folder.")
-    temporary = folder.parent / f".tfstyle-{secrets.token_hex(8)}.tmp"
     try:
-        temporary.mkdir(parents=True)
-        paths = [temporary / f"images-{i:05}-of-{shards:05}.tfrecord" for i in range(shards)]
-        index = {"version": _VERSION, "tensorflow": tf.__version__}
-        index |= _write_shards(paths, encoded)
-        if index["count"] < shards:
-            raise RecordsError(
-                f"{index['count']} images for {shards} shards: give at most as many shards."
-            )
-        (temporary / INDEX).write_text(json.dumps(index) + "\n")
-        os.replace(temporary, folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with files.whole(folder) as temporary:
+            temporary.mkdir()
+            paths = [temporary / f"images-{i:05}-of-{shards:05}.tfrecord" for i in range(shards)]
+            index = {"version": _VERSION, "tensorflow": tf.__version__}
+            index |= _write_shards(paths, encoded)
+            if index["count"] < shards:
+                raise RecordsError(
+                    f"{index['count']} images for {shards} shards: give at most as many shards."
+                )
+            (temporary / INDEX).write_text(json.dumps(index) + "\n")
     except OSError as error:
         raise RecordsError(f"{folder}: cannot be written ({error.strerror or error}).") from error
     except tf.errors.OpError as error:
         raise RecordsError(f"{folder}: cannot be written ({error.message}).") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return [folder / path.name for path in paths]
 
 
 def _write_shards(paths: list[Path], encoded: Iterable[tuple]) -> dict:
     """Entries of the index."""
-    offsets = [[] for _ in paths]
+    offsets: list[list[int]] = [[] for _ in paths]
     ends = [0 for _ in paths]
     writers = []
     count = 0
@@ -105,7 +102,7 @@ def _write_shards(paths: list[Path], encoded: Iterable[tuple]) -> dict:
 
 
 def _example(name: str, image: bytes, source: str = "") -> bytes:
-    def feature(value):
+    def feature(value: bytes) -> tf.train.Feature:
         return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
 
     features = {"image": feature(image), "name": feature(os.fsencode(name))}
@@ -121,7 +118,7 @@ class Records:
         folder: where they are.
     """
 
-    def __init__(self, folder: str | os.PathLike):
+    def __init__(self, folder: str | os.PathLike) -> None:
         """
         Raises:
             RecordsError: where the index or a shard is missing or torn.

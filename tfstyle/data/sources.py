@@ -16,6 +16,9 @@ from tfstyle import images
 from tfstyle.data import records
 from tfstyle.errors import TfstyleError
 
+if typing.TYPE_CHECKING:
+    import tensorflow_datasets as tfds
+
 # Of all images, as many may be unreadable; more says that something is wrong with the folder.
 SKIP_LIMIT = 0.1
 # The feature by which a TFDS dataset tells the digest of the file an image was made from.
@@ -37,7 +40,7 @@ class ReadReport:
         skipped: (name, reason) of those that could not be read.
     """
 
-    def __init__(self, total: int, *, strict: bool = False):
+    def __init__(self, total: int, *, strict: bool = False) -> None:
         self.total = total
         self.seen = 0
         self.excluded = 0
@@ -103,7 +106,7 @@ def checked_images(
     items = find_items(source)
     report = ReadReport(len(items), strict=strict)
 
-    def prepared(item):
+    def prepared(item: Item) -> tuple[bytes, str, str | None]:
         try:
             stored = item.load()
             source = item.source() if item.source else ""
@@ -118,9 +121,9 @@ def checked_images(
                 return images.encode(images.fit(image, max_size), kind), source, None
             return images.to_graph_bytes(stored, name=item.name), source, None
         except (images.ImageError, records.RecordsError) as error:
-            return None, "", str(error).removeprefix(f"{item.name}: ")
+            return b"", "", str(error).removeprefix(f"{item.name}: ")
 
-    def iterate():
+    def iterate() -> Iterator[tuple[str, bytes, str]]:
         at_once = 2 * (os.cpu_count() or 1)
         with futures.ThreadPoolExecutor() as pool:
             for start in range(0, len(items), at_once):
@@ -147,21 +150,21 @@ class Item(typing.NamedTuple):
     source: Callable[[], str] | None = None  # SHA-256 of the file it was made from, "" if unknown
 
 
-def _parts(source) -> list[str | os.PathLike]:
+def _parts(source: str | os.PathLike | Sequence[str | os.PathLike]) -> list[str | os.PathLike]:
     """A source's folders, files and TFDS names."""
     if isinstance(source, str) and not os.path.exists(source):
         return [part.strip() for part in source.split(",") if part.strip()]
     return [source] if isinstance(source, str | os.PathLike) else list(source)
 
 
-def _files(path) -> list[Path]:
+def _files(path: str | os.PathLike) -> list[Path]:
     try:
         return images.list_images(path)
     except images.ImageError as error:
         raise DataError(str(error)) from error
 
 
-def _nothing_in(parts, excluded: int = 0) -> str:
+def _nothing_in(parts: Sequence[str | os.PathLike], excluded: int = 0) -> str:
     looked_in = ", ".join(map(str, parts)) or "no source"
     return (
         f"{looked_in}: no images. Looked for {', '.join(images.SUFFIXES)} in all folders below"
@@ -169,7 +172,10 @@ def _nothing_in(parts, excluded: int = 0) -> str:
     )
 
 
-def find_items(source, exclude=()) -> list[Item]:
+def find_items(
+    source: str | os.PathLike | Sequence[str | os.PathLike],
+    exclude: Sequence[str | os.PathLike] = (),
+) -> list[Item]:
     """All images of a source, but for the files to exclude and what lies in folders of them."""
     left_out = set()
     for path in exclude:
@@ -264,7 +270,8 @@ def gallery(
         DataError: where there is none that can be read.
     """
     items, known = find_items(source, exclude), digests(exclude)
-    found, reason = [], ""
+    found: list[tuple[int, np.ndarray]] = []
+    reason = ""
     for index in np.random.default_rng(seed).permutation(len(items)):
         if len(found) == count:
             break
@@ -302,7 +309,12 @@ def _image_in(found: records.Records, number: int) -> bytes:
     return found.read(number)[1]
 
 
-def installed_builder(source: str, name: str):
+def installed_builder(source: str, name: str) -> "tfds.core.DatasetBuilder":
+    """TFDS's builder of a dataset by its name; `source` is what messages call it.
+
+    Raises:
+        DataError: where TFDS knows of none.
+    """
     # Imported here: it takes a moment, and few need it.
     import tensorflow_datasets as tfds
 
@@ -312,7 +324,8 @@ def installed_builder(source: str, name: str):
         raise DataError(f"{source}: TFDS has no dataset {name!r}.") from None
 
 
-def not_prepared(source: str, builder) -> DataError:
+def not_prepared(source: str, builder: "tfds.core.DatasetBuilder") -> DataError:
+    """The error of a dataset that TFDS knows and has not prepared here."""
     # tfds.load would go and fetch it, which without a network never ends.
     name = source.removeprefix("tfds:").partition(":")[0]
     return DataError(

@@ -8,7 +8,7 @@ import contextlib
 import io
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import tensorflow_datasets as tfds
@@ -16,14 +16,16 @@ import tensorflow_datasets as tfds
 from tfstyle.data.sources import DataError, ReadReport, checked_images
 
 
-class UnpairedImages(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+class UnpairedImages(  # type: ignore[call-arg]  # the base, which takes it, has no types
+    tfds.core.GeneratorBasedBuilder, skip_registration=True
+):
     """Splits of images, each {"image": uint8 [H, W, 3], "name": text}, stored as they are encoded.
 
     It has the name and the version of the dataset that it prepares, and not those of a class: TFDS
     then finds what is prepared by its name, without this code.
     """
 
-    VERSION = tfds.core.Version("1.0.0")
+    VERSION: tfds.core.Version = tfds.core.Version("1.0.0")
 
     def __init__(
         self,
@@ -33,7 +35,7 @@ class UnpairedImages(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         sources: Mapping[str, str],
         max_size: int | None = None,
         data_dir: str | os.PathLike | None = None,
-    ):
+    ) -> None:
         """
         Args:
             name: of the dataset.
@@ -58,11 +60,13 @@ class UnpairedImages(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             features=tfds.features.FeaturesDict(features),
         )
 
-    def _split_generators(self, dl_manager):
+    def _split_generators(
+        self, dl_manager: tfds.download.DownloadManager
+    ) -> dict[str, Iterator[tuple[int, dict]]]:
         del dl_manager  # nothing to download
         return {split: self._generate_examples(split) for split in self.images}
 
-    def _generate_examples(self, split):
+    def _generate_examples(self, split: str) -> Iterator[tuple[int, dict]]:
         for number, (name, encoded, source) in enumerate(self.images[split]):
             # Names are file names, which need not be text.
             text = name.encode("utf-8", "replace").decode()

@@ -1,7 +1,7 @@
 """E4, why real or fake, why this style class: integrated gradients of what a network says."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import keras
 import numpy as np
@@ -120,7 +120,7 @@ def explain(
     )
 
 
-def _blind(pixels, change) -> float:
+def _blind(pixels: np.ndarray, change: np.ndarray) -> float:
     """Part of the picture's cells that changed and have under a thousandth of the usual share."""
     cells = maps.cells(pixels.shape).ravel()
     moved = np.bincount(cells, np.abs(change).sum(axis=-1).ravel())
@@ -131,19 +131,28 @@ def _blind(pixels, change) -> float:
     return float(unseen.sum() / (moved > 0).sum())
 
 
-def _deletion(score, image, baseline, pixels, change, rng, seed, unclear):
+def _deletion(
+    score: Callable,
+    image: np.ndarray,
+    baseline: np.ndarray,
+    pixels: np.ndarray,
+    change: float,
+    rng: np.random.Generator,
+    seed: int,
+    unclear: str,
+) -> Iterator[Check]:
     """Whether putting the baseline where the shares are highest undoes the score soonest."""
     cells = maps.cells(pixels.shape, _GRID)
     count = cells.max() + 1
     steps = np.unique(np.linspace(0, count, 9).astype(int))[1:-1]
 
-    def area(order):
+    def area(order: np.ndarray) -> float:
         rank = np.argsort(order)[cells]
         gone = (rank < steps[:, None, None])[..., None]
         scores = score(tf.constant(np.where(gone, baseline, image), tf.float32))
         return float(np.mean(scores)) * math.copysign(1, change)
 
-    def by(values):
+    def by(values: np.ndarray) -> np.ndarray:
         return np.argsort(-np.bincount(cells.ravel(), values.ravel()), kind="stable")
 
     edges = ndimage.gaussian_gradient_magnitude(image.mean(axis=-1), 1)
@@ -169,7 +178,14 @@ def _deletion(score, image, baseline, pixels, change, rng, seed, unclear):
     )
 
 
-def _randomised(score, image, baseline, pixels, model, seed):
+def _randomised(
+    score: Callable,
+    image: np.ndarray,
+    baseline: np.ndarray,
+    pixels: np.ndarray,
+    model: keras.Model,
+    seed: int,
+) -> Check:
     """Whether the map depends on what was learned: Adebayo et al. 2018.
 
     https://arxiv.org/abs/1810.03292, section 3.1: from the output on, weights are drawn anew.

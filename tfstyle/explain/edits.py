@@ -1,6 +1,7 @@
 """Copies of a network with edits between its layers: they share its weights and leave it be."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import keras
 
@@ -15,12 +16,14 @@ class Gate(keras.layers.Layer):
     variables: a compiled network takes other values without another trace.
     """
 
-    def build(self, shape):
+    def build(self, shape: tuple[int | None, ...]) -> None:
+        """Adds the variables; `shape` is that of x."""
         kwargs = {"shape": (shape[-1],), "trainable": False, "dtype": "float32"}
         self.gate = self.add_weight(name="gate", initializer="ones", **kwargs)
         self.replacement = self.add_weight(name="replacement", initializer="zeros", **kwargs)
 
-    def call(self, x):
+    def call(self, x: keras.KerasTensor) -> keras.KerasTensor:
+        """x -> what the class says."""
         gate, replacement = (keras.ops.cast(v, x.dtype) for v in (self.gate, self.replacement))
         return gate * x + (1 - gate) * replacement
 
@@ -47,7 +50,7 @@ def edited(
     outputs, inputs = dict(outputs or {}), dict(inputs or {})
     left = {*outputs, *inputs}
 
-    def call(layer, *args, **kwargs):
+    def call(layer: keras.layers.Layer, *args: Any, **kwargs: Any) -> Any:
         for key in [key for key in inputs if key[0] == layer.name]:
             tensors = list(args[0])
             tensors[key[1]] = inputs[key](tensors[key[1]])

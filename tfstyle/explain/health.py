@@ -2,18 +2,20 @@
 
 `Monitor` looks at the networks every so many steps and writes a line each time; `explain` reads the
 lines, holds them to rules, and names a remedy where one is broken.
+
+Every recipe imports this module: what the extra "explain" installs is imported in functions.
 """
 
+import importlib
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
-from scipy import stats
 
 from tfstyle import files, training
 from tfstyle.errors import ArgumentError
@@ -33,7 +35,7 @@ class Rule(NamedTuple):
 
     name: str
     quantity: str
-    passes: str
+    passes: Literal["below", "above"]
     threshold: float
     remedy: str
     evidence: str
@@ -116,7 +118,7 @@ class Monitor:
         folder: Path,
         every: int,
         generator: keras.Model,
-        inputs,
+        inputs: np.ndarray | tf.Tensor | list,
         real: np.ndarray,
         terms: Callable[[], Mapping[str, tf.Tensor]] | None = None,
         weights: Mapping[str, float] | None = None,
@@ -125,7 +127,7 @@ class Monitor:
         boundary: float = 0.0,
         held_out: np.ndarray | None = None,
         after: int = 0,
-    ):
+    ) -> None:
         """
         Args:
             folder: of the run.
@@ -155,9 +157,9 @@ class Monitor:
         self._after = after
         self._before: dict[str, list[np.ndarray]] = {}
         self._lines: list[dict] | None = None
-        self._writer = None
+        self._writer: Any = None
 
-    def __call__(self, progress: training.Progress):
+    def __call__(self, progress: training.Progress) -> None:
         """To be called after each step."""
         step = progress.step
         if (step + 1) % self._every == 0:
@@ -188,13 +190,15 @@ class Monitor:
         """Writes the report, to be called at the end of the training."""
         write_report(self.file.parent, name=self.file.parent.name, after=self._after)
 
-    def _networks(self):
+    def _networks(self) -> Iterator[tuple[str, keras.Model]]:
         yield "generator", self._generator
         if self._discriminator is not None:
             yield "discriminator", self._discriminator
 
     def measure(self) -> dict:
         """The quantities as they are now, but for `memorised`, which takes several looks."""
+        from scipy import stats
+
         found = {}
         outputs = np.asarray(self._generator(self._inputs, training=False), "float32")
         real = np.asarray(self._real, "float32")
@@ -216,12 +220,13 @@ class Monitor:
                 both = np.concatenate([scores["real"], scores["held_out"]])
                 found["ranks"] = stats.rankdata(both.reshape(len(both), -1).mean(axis=1)).tolist()
         if self._discriminator is not None:
+            assert self._score is not None  # the discriminator, if nothing else
             variables = [v.value for v in self._discriminator.trainable_variables]
             with tf.GradientTape() as tape:
                 gap = tf.reduce_mean(self._score(real)) - tf.reduce_mean(self._score(outputs))
             found["discriminator/gradient"] = _norm(tape.gradient(gap, variables))
         if self._terms is not None:
-            found |= self._of_losses()
+            found |= self._of_losses(self._terms)
         for name, model in self._networks():
             if name in self._before:
                 now = _weights(model)
@@ -229,8 +234,8 @@ class Monitor:
                 found[f"{name}/update_ratio"] = _norm(moved) / max(_norm(now), _SMALLEST)
         return found
 
-    def _of_losses(self):
-        gradients = gradients_of(self._terms, self._generator)[1]
+    def _of_losses(self, terms: Callable[[], Mapping[str, tf.Tensor]]) -> dict[str, float]:
+        gradients = gradients_of(terms, self._generator)[1]
         weighted = {name: self._weights.get(name, 1.0) * g for name, g in gradients.items()}
         found = {"generator/gradient": float(np.linalg.norm(sum(weighted.values())))}
         names = [name for name in weighted if self._weights.get(name, 1.0)]
@@ -268,22 +273,24 @@ def _memorised(looks: Sequence[Sequence[float]], seen: int) -> float:
         looks: ranks of the pictures' scores, first those of the training.
         seen: how many these are.
     """
+    from scipy import stats
+
     ranks = np.mean(looks, axis=0)
     n, m = seen, len(ranks) - seen
     above = float(stats.mannwhitneyu(ranks[:n], ranks[n:]).statistic) / (n * m)
     return above - 0.5 - 1.5 * math.sqrt((n + m + 1) / (12 * n * m))
 
 
-def _weights(model):
+def _weights(model: keras.Model) -> list[np.ndarray]:
     return [np.asarray(variable.value, "float64") for variable in model.trainable_variables]
 
 
-def _norm(arrays):
+def _norm(arrays: Sequence) -> float:
     squares = [float(np.sum(np.asarray(a, "float64") ** 2)) for a in arrays if a is not None]
     return math.sqrt(sum(squares))
 
 
-def _cosine(a, b):
+def _cosine(a: np.ndarray, b: np.ndarray) -> float:
     return float(a @ b / max(np.linalg.norm(a) * np.linalg.norm(b), _SMALLEST))
 
 
@@ -367,12 +374,13 @@ _UNITS = {
 
 def require() -> None:
     """Raises ValueError, before a training begins, where its report could not be written."""
-    try:
-        from tfstyle.explain import report  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise ArgumentError(
-            f"--explain needs {error.name}: pip install 'tfstyle[explain]'"
-        ) from error
+    for name in ("scipy", "matplotlib", "jinja2"):
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            raise ArgumentError(
+                f"--explain needs {error.name}: pip install 'tfstyle[explain]'"
+            ) from error
 
 
 def looks(options: training.Options) -> int:
@@ -381,7 +389,7 @@ def looks(options: training.Options) -> int:
 
 
 def watch(
-    run: training.Run, step, look: Callable[[], Mapping], *, after: int = 0
+    run: training.Run, step: Any, look: Callable[[], Mapping], *, after: int = 0
 ) -> Monitor | None:
     """The monitor of a recipe's run, where --explain asks for one.
 
@@ -434,7 +442,9 @@ def write_report(folder: Path, *, name: str, after: int = 0) -> Explanation:
     return found
 
 
-def _derived(line, timeline):
+def _derived(
+    line: Mapping[str, float], timeline: Sequence[Mapping[str, float]]
+) -> dict[str, float]:
     """A line with what rules need beside what was noted."""
     line = dict(line)
     moved = [each.get("discriminator/update_ratio", math.nan) for each in timeline]
@@ -448,5 +458,5 @@ def _derived(line, timeline):
     return line
 
 
-def _median(lines, name):
+def _median(lines: Sequence[Mapping[str, float]], name: str) -> float:
     return float(np.median([line[name] for line in lines if name in line]))

@@ -7,7 +7,7 @@ with it the way back.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from scipy import ndimage
@@ -43,10 +43,10 @@ def explain(
     paintings = [np.asarray(forward(photo[None]), "float32")[0] for photo in photos]
     again = [np.asarray(back(painting[None]), "float32")[0] for painting in paintings]
 
-    def rms(pairs):
+    def rms(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> float:
         return math.sqrt(np.mean([np.mean((a.astype("float64") - b) ** 2) for a, b in pairs]))
 
-    def disturbed(change):
+    def disturbed(change: Callable[[np.ndarray], np.ndarray]) -> tuple[float, float]:
         """(error of the way back, change of what comes back over that of the painting)."""
         other = [np.clip(change(painting), 0, 1).astype("float32") for painting in paintings]
         back_again = [np.asarray(back(each[None]), "float32")[0] for each in other]
@@ -56,9 +56,11 @@ def explain(
 
     errors, gains = [rms(zip(again, photos, strict=True))], [math.nan]
     for amplitude in _AMPLITUDES:
-        error, gain = disturbed(
-            lambda painting, a=amplitude: painting + rng.normal(0, a, painting.shape)
-        )
+
+        def noisy(painting: np.ndarray, amplitude: float = amplitude) -> np.ndarray:
+            return painting + rng.normal(0, amplitude, painting.shape)
+
+        error, gain = disturbed(noisy)
         errors.append(error)
         gains.append(gain)
     jpeg_error, jpeg = disturbed(

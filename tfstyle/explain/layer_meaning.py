@@ -6,6 +6,7 @@ layer's Gram matrix is that of the style image.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -43,7 +44,7 @@ def texture(
     optimizer.build([pixels])
 
     @tf.function
-    def step():
+    def step() -> None:
         with tf.GradientTape() as tape:
             gram = losses.gram(extractor(pixels)[layer])
             loss = losses.style_loss(grams={layer: gram}, targets={layer: target})
@@ -96,7 +97,8 @@ def explain(
     spread = described.std(axis=0) if len(names) > 1 else np.ones(described.shape[1])
     # A channel that none of the styles moves must not decide alone where a texture does.
     spread = np.maximum(spread, 0.1 * spread.mean() + 1e-6)
-    ranks, pictures = {layer: [] for layer in layers}, {}
+    ranks: dict[str, list[int]] = {layer: [] for layer in layers}
+    pictures = {}
     for layer in layers:
         for name in retrieved:
             made = texture(
@@ -114,7 +116,7 @@ def explain(
                 pictures[layer] = made
     shares = {layer: float(np.mean(np.array(rank) == 1)) for layer, rank in ranks.items()}
     best = max(layers, key=lambda layer: (shares[layer], -np.mean(ranks[layer])))
-    options = {"layer": best, "size": size, "steps": steps}
+    options: dict[str, Any] = {"layer": best, "size": size, "steps": steps}
     again = texture(styles[shown], extractor=extractor, seed=seed + 1, tell=tell, **options)
     other = texture(
         styles[shown], extractor=_redrawn(extractor, seed), seed=seed, tell=tell, **options
@@ -166,7 +168,7 @@ def explain(
     )
 
 
-def _described(judge, picture):
+def _described(judge: keras.Model, picture: np.ndarray) -> np.ndarray:
     features = judge(picture[None].astype("float32"))
     moments = [
         getattr(np.asarray(x, "float64"), moment)(axis=(0, 1, 2))
@@ -176,7 +178,7 @@ def _described(judge, picture):
     return np.concatenate(moments)
 
 
-def _redrawn(extractor, seed):
+def _redrawn(extractor: keras.Model, seed: int) -> keras.Model:
     """The extractor with each kernel drawn anew: normal, of its own mean and deviation."""
     other = keras.models.clone_model(extractor)
     rng = np.random.default_rng(seed)

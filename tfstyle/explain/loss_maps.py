@@ -1,8 +1,10 @@
 """E1, where each loss comes from: maps over the picture that sum to the losses."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
+import keras
 import numpy as np
+import tensorflow as tf
 
 from tfstyle import losses
 from tfstyle.explain import maps, style_gap
@@ -11,13 +13,13 @@ from tfstyle.explain.results import Check, Explanation
 _EXACT = 1e-4
 
 
-def content_map(features, target) -> np.ndarray:
+def content_map(features: tf.Tensor, target: tf.Tensor) -> np.ndarray:
     """[1, h, w, C] of picture and photo -> [h, w]; sums to `losses.content_loss`."""
     own, other = (np.asarray(f, "float64")[0] for f in (features, target))
     return ((own - other) ** 2).sum(axis=-1) / max(float((other**2).sum()), 1e-30)
 
 
-def total_variation_map(picture) -> np.ndarray:
+def total_variation_map(picture: np.ndarray) -> np.ndarray:
     """[H, W, C] -> [H, W]; sums to `losses.total_variation`. A difference is half each pixel's."""
     picture = np.asarray(picture, "float64")
     total = np.zeros(picture.shape[:2])
@@ -32,7 +34,7 @@ def total_variation_map(picture) -> np.ndarray:
     return total
 
 
-def adversarial_map(scores, loss) -> np.ndarray:
+def adversarial_map(scores: tf.Tensor, loss: Callable[..., tf.Tensor]) -> np.ndarray:
     """Patch scores [1, h, w, 1] -> [h, w], each patch's part of the generator's `loss`.
 
     Args:
@@ -44,15 +46,15 @@ def adversarial_map(scores, loss) -> np.ndarray:
 
 
 def explain(
-    picture,
+    picture: np.ndarray,
     *,
-    content,
-    style,
-    extractor,
+    content: np.ndarray,
+    style: np.ndarray,
+    extractor: keras.Model,
     weights: Mapping[str, float],
-    content_layers=(losses.CONTENT_LAYER,),
-    style_layers=losses.STYLE_LAYERS,
-    discriminator=None,
+    content_layers: Sequence[str] = (losses.CONTENT_LAYER,),
+    style_layers: Sequence[str] = losses.STYLE_LAYERS,
+    discriminator: keras.Model | None = None,
     adversarial: str = "bce",
     logged: Mapping[str, float] | None = None,
 ) -> Explanation:
@@ -76,12 +78,16 @@ def explain(
     of["style"] = extractor(style[None])
     size = picture.shape[:2]
     wanted = {name: weight for name, weight in weights.items() if weight}
-    pixel_maps, computed = {}, {}
+    pixel_maps: dict[str, np.ndarray] = {}
+    computed = {}
     if "content" in wanted:
-        pixel_maps["content"] = sum(
-            maps.spread(content_map(of["picture"][layer], of["content"][layer]), size)
-            for layer in content_layers
-        ) / len(content_layers)
+        pixel_maps["content"] = np.mean(
+            [
+                maps.spread(content_map(of["picture"][layer], of["content"][layer]), size)
+                for layer in content_layers
+            ],
+            axis=0,
+        )
         computed["content"] = np.mean(
             [
                 losses.content_loss(features=of["picture"][layer], target=of["content"][layer])
@@ -89,12 +95,15 @@ def explain(
             ]
         )
     if "style" in wanted:
-        pixel_maps["style"] = sum(
-            maps.spread(
-                style_gap.layer_gap(of["picture"][layer], of["style"][layer]).positions, size
-            )
-            for layer in style_layers
-        ) / len(style_layers)
+        pixel_maps["style"] = np.mean(
+            [
+                maps.spread(
+                    style_gap.layer_gap(of["picture"][layer], of["style"][layer]).positions, size
+                )
+                for layer in style_layers
+            ],
+            axis=0,
+        )
         computed["style"] = losses.style_loss(
             grams={layer: losses.gram(of["picture"][layer]) for layer in style_layers},
             targets={layer: losses.gram(of["style"][layer]) for layer in style_layers},
@@ -104,6 +113,7 @@ def explain(
         computed["tv"] = losses.total_variation(picture[None])
     if "adversarial" in wanted:
         _, loss = losses.ADVERSARIAL[adversarial]
+        assert discriminator is not None  # whose loss it is
         scores = discriminator(picture[None])
         pixel_maps["adversarial"] = maps.spread(adversarial_map(scores, loss), size)
         computed["adversarial"] = loss(fake=scores)

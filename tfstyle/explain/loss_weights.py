@@ -4,6 +4,7 @@ One step of gradient descent on loss k alone, weighted lambda_k, changes loss j 
 -eta lambda_k M_jk, with the interactions M_jk = <grad L_j, grad L_k>: negative ones are conflicts.
 """
 
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 
@@ -94,7 +95,7 @@ def explain(
         f"{parts[loudest] / parts.sum():.0%} of the value of the loss."
     )
     if conflicts:
-        worst = min(conflicts, key=conflicts.get)
+        worst = min(conflicts, key=lambda name: conflicts[name])
         summary += (
             f" {worst.partition('/')[2].replace(',', ' and ')} pull against each other most (cosine"
             f" {conflicts[worst]:.2f})."
@@ -144,26 +145,35 @@ def explain(
     )
 
 
-def _average(terms, model, names, batches):
+def _average(
+    terms: Callable[..., Mapping[str, tf.Tensor]],
+    model: keras.Model,
+    names: Sequence[str],
+    batches: Sequence[tuple],
+) -> tuple[np.ndarray, np.ndarray]:
     values, gradients = [], []
     for batch in batches:
-        value, gradient = gradients_of(lambda batch=batch: _only(terms, names, batch), model)
+        value, gradient = gradients_of(functools.partial(_only, terms, names, batch), model)
         values.append([value[name] for name in names])
         gradients.append([gradient[name] for name in names])
     return np.mean(values, axis=0), np.mean(gradients, axis=0)
 
 
-def _only(terms, names, batch):
+def _only(
+    terms: Callable[..., Mapping[str, tf.Tensor]], names: Sequence[str], batch: tuple
+) -> dict[str, tf.Tensor]:
     values = terms(*batch)
     return {name: values[name] for name in names}
 
 
-def _values(terms, names, batch):
+def _values(
+    terms: Callable[..., Mapping[str, tf.Tensor]], names: Sequence[str], batch: tuple
+) -> list[float]:
     values = terms(*batch)
     return [float(values[name]) for name in names]
 
 
-def _move(model, change):
+def _move(model: keras.Model, change: np.ndarray) -> None:
     start = 0
     for variable in model.trainable_variables:
         size = int(np.prod(variable.shape))

@@ -4,7 +4,7 @@ import numpy as np
 from scipy import ndimage
 
 
-def spread(values, size: tuple[int, int]) -> np.ndarray:
+def spread(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """[h, w] of a layer's positions -> [H, W] of pixels with the same sum.
 
     Each position stands for its share of the picture, and what it has is spread evenly over that.
@@ -14,7 +14,7 @@ def spread(values, size: tuple[int, int]) -> np.ndarray:
     return down @ values @ across.T
 
 
-def _shares(pixels, positions):
+def _shares(pixels: int, positions: int) -> np.ndarray:
     """[pixels, positions]: the part of each position that a pixel takes; columns sum to 1."""
     edges = np.arange(positions + 1) * pixels / positions
     lows = np.maximum(np.arange(pixels)[:, None], edges[:-1])
@@ -28,7 +28,7 @@ def cells(shape: tuple[int, int], most: int = 16) -> np.ndarray:
     return rows[:, None] * (columns[-1] + 1) + columns
 
 
-def blurred(image, where, sigma: float) -> np.ndarray:
+def blurred(image: np.ndarray, where: np.ndarray, sigma: float) -> np.ndarray:
     """Image [H, W, 3] with the pixels of `where` [H, W] in [0, 1] taken from its Gaussian blur."""
     soft = np.stack([ndimage.gaussian_filter(c, sigma) for c in np.moveaxis(image, -1, 0)], -1)
     where = np.asarray(where, image.dtype)[..., None]

@@ -68,7 +68,7 @@ def is_run(path: str | os.PathLike) -> bool:
     return file.is_file() and bool(training.latest_checkpoint(path))
 
 
-def _of_run(path):
+def _of_run(path: Path) -> Networks:
     built = rebuild.of_run(path)
     options, classes, discriminator = built.options, 0, None
     if "discriminator_width" in options:
@@ -78,5 +78,7 @@ def _of_run(path):
             discriminator = discriminators.class_discriminator(classes=classes, **kind)
         else:
             discriminator = discriminators.patch_discriminator(**kind)
-        rebuild.restore(training.latest_checkpoint(path), discriminator=discriminator)
+        checkpoint = training.latest_checkpoint(path)
+        assert checkpoint  # see is_run
+        rebuild.restore(checkpoint, discriminator=discriminator)
     return Networks(built.generator, discriminator, classes, options, built.kind)

@@ -137,13 +137,17 @@ def write(
     return [path, numbers, *arrays]
 
 
-def _under(array, pictures, ground):
+def _under(
+    array: np.ndarray, pictures: Mapping[str, np.ndarray], ground: str | None
+) -> np.ndarray | None:
     """The picture that a map lies over: `ground`, or another of the map's size."""
     ordered = sorted(pictures, key=lambda name: name != ground)
     return next((pictures[n] for n in ordered if pictures[n].shape[:2] == array.shape), None)
 
 
-def _drawn(explanation, name, pictures, ground) -> str:
+def _drawn(
+    explanation: Explanation, name: str, pictures: Mapping[str, np.ndarray], ground: str | None
+) -> str:
     array = np.asarray(explanation.arrays[name])
     if array.ndim == 3 and array.shape[-1] == 3:
         return _embedded(images.encode(images.fit(array.astype("float32"), _PICTURE), "png"))
@@ -157,7 +161,13 @@ def _drawn(explanation, name, pictures, ground) -> str:
     )
 
 
-def _figure(array, picture, over=None, labels=None, columns=None) -> str:
+def _figure(
+    array: np.ndarray,
+    picture: np.ndarray | None,
+    over: tuple[str, np.ndarray] | None = None,
+    labels: Sequence[str] | None = None,
+    columns: Sequence[str] | None = None,
+) -> str:
     """A map over a picture, a table of colours, a curve over (name, numbers), or labelled bars."""
     from matplotlib.figure import Figure
 

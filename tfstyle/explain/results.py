@@ -5,7 +5,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -111,12 +111,11 @@ class Explanation:
 
     def save_arrays(self, path: Path) -> Path:
         """Writes the arrays alone, whole or not at all, into an .npz file; returns `path`."""
-        return files.write_whole(
-            path, lambda temporary: np.savez_compressed(temporary, **self.arrays)
-        )
+        arrays: dict[str, Any] = dict(self.arrays)
+        return files.write_whole(path, lambda temporary: np.savez_compressed(temporary, **arrays))
 
 
-def _plain(value):
+def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _plain(each) for key, each in value.items()}
     if isinstance(value, list | tuple):

@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -20,14 +21,15 @@ def connections(generator: keras.Model) -> list[tuple[str, int]]:
     A merge of two tensors (Add or Concatenate) counts where one of them has come through at least
     eight layers more than the other; the sums within residual blocks differ by less.
     """
+    # {id of a layer's output: how many layers it has come through}
     passed, found = {}, []
     for layer in generator.layers:
         if isinstance(layer, keras.layers.InputLayer):
-            passed[layer.name] = 0
+            passed[id(layer.output)] = 0
             continue
-        tensors = keras.tree.flatten(layer.input)
-        made = [passed[tensor._keras_history.operation.name] for tensor in tensors]
-        passed[layer.name] = 1 + max(made)
+        made = [passed[id(tensor)] for tensor in keras.tree.flatten(layer.input)]
+        for tensor in keras.tree.flatten(layer.output):
+            passed[id(tensor)] = 1 + max(made)
         is_merge = isinstance(layer, keras.layers.Add | keras.layers.Concatenate)
         if is_merge and len(made) == 2 and max(made) - min(made) >= 8:
             found.append((layer.name, made.index(min(made))))
@@ -91,7 +93,7 @@ def explain(
         [generator.get_layer(name).input[which] for name, which in places],
     )
 
-    def of(photo):
+    def of(photo: np.ndarray) -> Any:
         return [photo[None], *inputs] if inputs else photo[None]
 
     means = [np.zeros(gate.gate.shape[0]) for gate in gates]
@@ -103,7 +105,7 @@ def explain(
     for gate, mean in zip(gates, means, strict=True):
         gate.replacement.assign(mean)
 
-    def mean_score(taking_part, some):
+    def mean_score(taking_part: Sequence[bool], some: Sequence[np.ndarray]) -> float:
         for gate, part in zip(gates, taking_part, strict=True):
             gate.gate.assign(np.full(gate.gate.shape, float(part)))
         outputs = ((np.asarray(gated(of(photo)))[0], photo) for photo in some)
@@ -179,7 +181,7 @@ def explain_noise(
     rng = np.random.default_rng(seed)
     noise = rng.normal(size=(draws, generator.inputs[1].shape[-1])).astype("float32")
 
-    def outputs(some):
+    def outputs(some: np.ndarray) -> np.ndarray:
         return np.stack(
             [[np.asarray(generator([photo[None], z[None]]))[0] for z in some] for photo in photos]
         ).astype("float64")
@@ -222,5 +224,5 @@ def explain_noise(
     )
 
 
-def _list(value):
+def _list(value: Any) -> Sequence:
     return value if isinstance(value, list | tuple) else [value]

@@ -25,7 +25,7 @@ def parameters(generator: keras.Model) -> np.ndarray:
     return np.concatenate([np.asarray(v.value, "float64") for v in _variables(generator)], axis=1)
 
 
-def _variables(generator):
+def _variables(generator: keras.Model) -> list[keras.Variable]:
     found = [
         layer for layer in generator.layers if isinstance(layer, own_layers.ConditionalInstanceNorm)
     ]
@@ -75,7 +75,7 @@ def explain(
     weights = np.zeros((1, len(vectors)), "float32")
     weights[0, 0] = 1
 
-    def picture(at, photo):
+    def picture(at: np.ndarray, photo: np.ndarray) -> np.ndarray:
         start = 0
         for variable, old in zip(variables, kept, strict=True):
             size = old.shape[1]
@@ -83,18 +83,19 @@ def explain(
             start += size
         return np.asarray(generator([photo[None], weights], training=False), "float32")
 
-    def measured(at):
+    def measured(at: np.ndarray) -> np.ndarray:
         found = [units.measures(tf.constant(picture(at, photo))) for photo in photos]
         return np.array([[float(v[0]) for v in each.values()] for each in found])
 
     rng = np.random.default_rng(seed)
-    figures, arrays, checks, told = {}, {}, [], []
+    figures: dict[str, float] = {}
+    arrays, checks, told = {}, [], []
     try:
         middle, plain = measured(centre), [picture(centre, photo) for photo in photos]
         scale = np.maximum(np.abs(middle).mean(axis=0), 1e-6)
         names = list(units.measures(tf.constant(plain[0])))
 
-        def change(direction):
+        def change(direction: np.ndarray) -> float:
             pairs = zip(photos, plain, strict=True)
             return float(
                 np.sqrt(np.mean([(picture(centre + direction, p) - q) ** 2 for p, q in pairs]))

@@ -7,8 +7,11 @@ has not, low (in the style) where the style has what the picture lacks.
 """
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 
+import keras
 import numpy as np
+import tensorflow as tf
 
 from tfstyle import losses
 from tfstyle.explain import maps
@@ -38,7 +41,7 @@ class LayerGap:
     missing: np.ndarray
 
 
-def layer_gap(features, style_features) -> LayerGap:
+def layer_gap(features: tf.Tensor, style_features: tf.Tensor) -> LayerGap:
     """Takes the style loss of a layer apart.
 
     Args:
@@ -56,15 +59,22 @@ def layer_gap(features, style_features) -> LayerGap:
     )
 
 
-def _gram(flat):
+def _gram(flat: np.ndarray) -> np.ndarray:
     return flat.T @ flat / len(flat)
 
 
-def _witness(features, difference):
+def _witness(features: np.ndarray, difference: np.ndarray) -> np.ndarray:
     return np.einsum("hwc,hwc->hw", features @ difference, features)
 
 
-def explain(picture, style, *, extractor, layers=losses.STYLE_LAYERS, seed: int = 0) -> Explanation:
+def explain(
+    picture: np.ndarray,
+    style: np.ndarray,
+    *,
+    extractor: keras.Model,
+    layers: Sequence[str] = losses.STYLE_LAYERS,
+    seed: int = 0,
+) -> Explanation:
     """Where in a picture its distance to a style arises, and in which layers.
 
     Args:
@@ -82,8 +92,8 @@ def explain(picture, style, *, extractor, layers=losses.STYLE_LAYERS, seed: int 
     of_picture, of_style = (extractor(x[None]) for x in (picture, style))
     gaps = {layer: layer_gap(of_picture[layer], of_style[layer]) for layer in layers}
     size, style_size = picture.shape[:2], style.shape[:2]
-    positions = sum(maps.spread(gap.positions, size) for gap in gaps.values()) / len(gaps)
-    missing = sum(maps.spread(gap.missing, style_size) for gap in gaps.values()) / len(gaps)
+    positions = np.mean([maps.spread(gap.positions, size) for gap in gaps.values()], axis=0)
+    missing = np.mean([maps.spread(gap.missing, style_size) for gap in gaps.values()], axis=0)
     loss = float(np.mean([gap.loss for gap in gaps.values()]))
     logged = float(
         losses.style_loss(
@@ -144,7 +154,14 @@ def explain(picture, style, *, extractor, layers=losses.STYLE_LAYERS, seed: int 
     )
 
 
-def _removal(layer, gap, features, style_features, rng, seed):
+def _removal(
+    layer: str,
+    gap: LayerGap,
+    features: tf.Tensor,
+    style_features: tf.Tensor,
+    rng: np.random.Generator,
+    seed: int,
+) -> Check:
     """Whether the loss falls sooner when parts are removed by their shares than at random."""
     own = np.asarray(features, "float64")[0]
     target = np.asarray(style_features, "float64")[0]
@@ -160,7 +177,7 @@ def _removal(layer, gap, features, style_features, rng, seed):
     rows = sums.reshape(count, -1)
     among, with_target = rows @ rows.T, rows @ target.ravel()
 
-    def area(order):
+    def area(order: np.ndarray) -> float:
         values = []
         for removed in range(tenth + 1):
             kept = np.zeros(count)
@@ -183,11 +200,21 @@ def _removal(layer, gap, features, style_features, rng, seed):
     )
 
 
-def _blurring(picture, of_style, positions, numbers, extractor, layers, rng, seed, trials=60):
+def _blurring(
+    picture: np.ndarray,
+    of_style: Mapping[str, tf.Tensor],
+    positions: np.ndarray,
+    numbers: np.ndarray,
+    extractor: keras.Model,
+    layers: Sequence[str],
+    rng: np.random.Generator,
+    seed: int,
+    trials: int = 60,
+) -> Check:
     """Whether the pixels with most matter more to the loss than others: blurred, they change it."""
     targets = {layer: losses.gram(of_style[layer]) for layer in layers}
 
-    def loss(image):
+    def loss(image: np.ndarray) -> float:
         of = extractor(image[None].astype("float32"))
         grams = {layer: losses.gram(of[layer]) for layer in layers}
         return float(losses.style_loss(grams=grams, targets=targets))
@@ -198,7 +225,7 @@ def _blurring(picture, of_style, positions, numbers, extractor, layers, rng, see
     shares = np.bincount(numbers.ravel(), positions.ravel())
     whole = loss(picture)
 
-    def change(chosen):
+    def change(chosen: np.ndarray) -> float:
         return loss(maps.blurred(picture, np.isin(numbers, chosen), sigma)) - whole
 
     top = change(np.argsort(-shares)[:tenth])
@@ -215,14 +242,14 @@ def _blurring(picture, of_style, positions, numbers, extractor, layers, rng, see
     )
 
 
-def _described(layer):
+def _described(layer: str) -> str:
     """What a VGG layer of that depth sees."""
     words = ("colours and edges", "fine texture", "strokes", "coarse strokes", "large shapes")
     depth = next((int(c) for c in layer if c.isdigit()), 0)
     return words[depth - 1] if layer.startswith("block") and 1 <= depth <= 5 else "its features"
 
 
-def _place(positions):
+def _place(positions: np.ndarray) -> str:
     """Where the most is, in words: "above all in the upper left"."""
     height, width = positions.shape
     parts = {}
@@ -233,4 +260,4 @@ def _place(positions):
                 column * width // 3 : (column + 1) * width // 3 or None,
             ]
             parts[f"{down} {across}"] = float(np.maximum(part, 0).sum())
-    return f"above all in the {max(parts, key=parts.get)}"
+    return f"above all in the {max(parts, key=lambda name: parts[name])}"

@@ -7,6 +7,7 @@ out. What comes of it stands there whether it helped or not.
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -54,7 +55,10 @@ def explain(
         check for each that it helped.
     """
     tried = sorted(trials, key=lambda trial: -trial.size)[:most]
-    told, figures, arrays, checks, units = [], {}, {}, [], {}
+    told, checks = [], []
+    figures: dict[str, float] = {}
+    arrays: dict[str, np.ndarray] = {}
+    units: dict[str, str] = {}
     for i, trial in enumerate(tried):
         before, after = trial.control(), trial.changed()
         values = [float(trial.measure(picture)) for picture in (before, after)]
@@ -119,7 +123,7 @@ def refined(
     optimizer.build([pixels])
 
     @tf.function
-    def step():
+    def step() -> None:
         with tf.GradientTape() as tape:
             features = extractor(pixels)
             total = style_weight * losses.style_loss(
@@ -165,7 +169,7 @@ def of_findings(
 
     of_style, of_content = extractor(style[None]), extractor(content[None])
 
-    def style_distance(image, layer=None):
+    def style_distance(image: np.ndarray, layer: str | None = None) -> float:
         features = extractor(image[None].astype("float32"))
         chosen = losses.STYLE_LAYERS if layer is None else (layer,)
         return float(
@@ -175,7 +179,7 @@ def of_findings(
             )
         )
 
-    def content_distance(image):
+    def content_distance(image: np.ndarray) -> float:
         layer = losses.CONTENT_LAYER
         return float(
             losses.content_loss(
@@ -192,12 +196,12 @@ def of_findings(
         "steps": steps,
     }
 
-    def control():
+    def control() -> np.ndarray:
         return refined(picture, **options)
 
     trials = []
     parts = {name: loss_maps.figures.get(f"part/{name}", 0.0) for name in ("content", "style")}
-    largest = max(parts, key=parts.get)
+    largest = max(parts, key=lambda name: parts[name])
     key = f"{largest}_weight"
     trials.append(
         Trial(
@@ -211,7 +215,7 @@ def of_findings(
         )
     )
     shares = {layer: style_gap.figures.get(f"part/{layer}", 0.0) for layer in losses.STYLE_LAYERS}
-    layer = max(shares, key=shares.get)
+    layer = max(shares, key=lambda name: shares[name])
     layer_weights = {each: 1.0 + 2.0 * (each == layer) for each in losses.STYLE_LAYERS}
     trials.append(
         Trial(
@@ -225,7 +229,7 @@ def of_findings(
         )
     )
 
-    def without(names):
+    def without(names: Mapping[str, Any]) -> np.ndarray:
         """The generator's picture with edits."""
         model = edits.edited(generator, **names)
         given = [content[None], *inputs] if inputs else content[None]
@@ -235,7 +239,9 @@ def of_findings(
         name, _, channel = str(units.arrays["all/units"][units.arrays["all/first"]]).rpartition(":")
         mean = float(units.arrays["all/means"][units.arrays["all/first"]])
 
-        def gate(x, channel=int(channel), mean=mean):
+        def gate(
+            x: keras.KerasTensor, channel: int = int(channel), mean: float = mean
+        ) -> keras.KerasTensor:
             here = keras.ops.one_hot(channel, x.shape[-1], dtype=x.dtype)
             return x * (1 - here) + mean * here
 

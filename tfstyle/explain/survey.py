@@ -2,9 +2,11 @@
 
 import dataclasses
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import keras
 import numpy as np
 
 from tfstyle import features, images, losses, metrics, stylize
@@ -90,23 +92,27 @@ def of(
     layers = (*losses.STYLE_LAYERS, losses.CONTENT_LAYER)
     extractor = features.vgg16(layers)
     is_picture = Path(model).suffix.lower() in images.SUFFIXES
-    networks, beside = None if is_picture else models.load(model), []
-    is_run = not is_picture and models.is_run(model)
+    networks = None if is_picture else models.load(model)
+    run = networks if not is_picture and models.is_run(model) else None
+    beside: list[np.ndarray] = []
     stylizer = None
-    if not is_picture and not (is_run and networks.kind == "noise"):
-        stylizer = stylize.Stylizer.load(networks.generator if is_run else model)
+    if not is_picture and not (run and run.kind == "noise"):
+        stylizer = stylize.Stylizer.load(run.generator if run else model)
     if model_style and not (stylizer and stylizer.styles):
         raise ArgumentError(f"style {model_style!r}: {model} has one style alone; give none")
     if stylizer:
         if stylizer.styles:
             model_style = model_style or _nearest(stylizer, content, style, extractor)
-            beside = [stylizer.style_weights(model_style)]
+            weights = stylizer.style_weights(model_style)
+            assert weights is not None  # as it has several styles
+            beside = [weights]
         picture = stylizer(content, style=model_style)
     elif is_picture:
         picture = images.resize(images.read(model), content.shape[:2])
     else:
-        beside = [np.zeros((1, networks.generator.inputs[1].shape[-1]), "float32")]
-        picture = _painted(networks.generator, content, beside)
+        assert run is not None  # one that takes noise
+        beside = [np.zeros((1, run.generator.inputs[1].shape[-1]), "float32")]
+        picture = _painted(run.generator, content, beside)
     pixels = content.shape[0] * content.shape[1] / 256**2
     options = {"content": content, "style": style, "extractor": extractor}
     jobs = [
@@ -155,7 +161,9 @@ def of(
     return Survey(picture, jobs, model_style or "")
 
 
-def _nearest(stylizer, content, style, extractor) -> str:
+def _nearest(
+    stylizer: stylize.Stylizer, content: np.ndarray, style: np.ndarray, extractor: keras.Model
+) -> str:
     """Which of the model's styles gives the picture whose style is nearest to the style image's."""
     photo, style = (images.fit(image, _COMPARED) for image in (content, style))
     return min(
@@ -166,32 +174,40 @@ def _nearest(stylizer, content, style, extractor) -> str:
     )
 
 
-def _of_patches(networks):
+def _of_patches(networks: models.Networks | None) -> keras.Model | None:
     return networks.discriminator if networks and not networks.classes else None
 
 
-def _adversarial(networks):
-    if _of_patches(networks) is None:
+def _adversarial(networks: models.Networks | None) -> dict[str, float]:
+    if networks is None or _of_patches(networks) is None:
         return {}
     return {"adversarial": float(networks.options.get("adversarial_weight") or 1.0)}
 
 
-def _painted(generator, photo, beside):
+def _painted(generator: keras.Model, photo: np.ndarray, beside: Sequence[np.ndarray]) -> np.ndarray:
     given = [photo[None], *beside] if beside else photo[None]
     painted = np.asarray(generator(given, training=False), "float32")[0]
     return np.clip(painted, 0, 1)
 
 
-def _photos(count, size):
+def _photos(count: int, size: int) -> list[np.ndarray]:
     """Bundled photos, square, [size, size, 3]."""
     return list(samples.crops(size)[:count])
 
 
-def _of_networks(networks, beside, picture, options, full, pixels, seed):
+def _of_networks(
+    networks: models.Networks,
+    beside: Sequence[np.ndarray],
+    picture: np.ndarray,
+    options: Mapping[str, Any],
+    full: bool,
+    pixels: float,
+    seed: int,
+) -> Iterator[Job]:
     generator, content, style = networks.generator, options["content"], options["style"]
     extractor = options["extractor"]
 
-    def distance(output, photo):
+    def distance(output: np.ndarray, photo: np.ndarray) -> float:
         return metrics.content_distance(np.clip(output, 0, 1), photo, extractor=extractor)
 
     found = skips.connections(generator)
@@ -251,19 +267,26 @@ def _of_networks(networks, beside, picture, options, full, pixels, seed):
         )
 
 
-def _attribution(networks, beside, picture, content, seed):
+def _attribution(
+    networks: models.Networks,
+    beside: Sequence[np.ndarray],
+    picture: np.ndarray,
+    content: np.ndarray,
+    seed: int,
+) -> Explanation:
     import tensorflow as tf
 
     discriminator, says = networks.discriminator, "a painting"
+    assert discriminator is not None  # else there is no such job
 
-    def score(batch):
+    def score(batch: tf.Tensor) -> tf.Tensor:
         return tf.reduce_mean(discriminator(batch), axis=[1, 2, 3])
 
     if networks.classes:
         style = int(beside[0][0].argmax())
         says = f"style {style}"
 
-        def score(batch):
+        def score(batch: tf.Tensor) -> tf.Tensor:
             # The odds of the class, as a logarithm.
             logits = discriminator(batch)
             others = tf.concat([logits[:, :style], logits[:, style + 1 :]], axis=1)
@@ -274,13 +297,14 @@ def _attribution(networks, beside, picture, content, seed):
     )
 
 
-def _loss_weights(networks, beside, style):
+def _loss_weights(
+    networks: models.Networks, beside: Sequence[np.ndarray], style: np.ndarray
+) -> Explanation:
     """E3 by the perceptual losses that a generator was trained on, as far as its options tell.
 
     Args:
         beside: what the generator takes beside the photo.
     """
-    import keras
     import tensorflow as tf
 
     options = networks.options
@@ -313,7 +337,7 @@ def _loss_weights(networks, beside, style):
     )
 
 
-def _layers_job(style, extractor, full, seed):
+def _layers_job(style: np.ndarray, extractor: keras.Model, full: bool, seed: int) -> Job:
     size, count = (96, 80) if full else (64, 30)
     layers = losses.STYLE_LAYERS if full else losses.STYLE_LAYERS[1:4:2]
     styles = {"this style": style}

@@ -8,6 +8,7 @@ order estimate, gradient times (activation less mean), and those with most of it
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -31,7 +32,9 @@ _TOWARDS = {
 }
 
 
-def gabor_bank(wavelengths=(4, 8), orientations: int = 4) -> tuple[list[str], list[np.ndarray]]:
+def gabor_bank(
+    wavelengths: Sequence[int] = (4, 8), orientations: int = 4
+) -> tuple[list[str], list[np.ndarray]]:
     """Names and kernels [K, K, 1, 2] (even, odd) of Gabor filters without mean.
 
     Args:
@@ -53,7 +56,12 @@ def gabor_bank(wavelengths=(4, 8), orientations: int = 4) -> tuple[list[str], li
     return names, kernels
 
 
-def measures(images, *, extractor=None, grams: Mapping[str, tf.Tensor] | None = None) -> dict:
+def measures(
+    images: tf.Tensor,
+    *,
+    extractor: keras.Model | None = None,
+    grams: Mapping[str, tf.Tensor] | None = None,
+) -> dict:
     """What a picture is like, in numbers with gradients.
 
     Args:
@@ -76,6 +84,7 @@ def measures(images, *, extractor=None, grams: Mapping[str, tf.Tensor] | None = 
     detail = light - tf.nn.avg_pool2d(light, 3, 1, "SAME")
     found["fine detail"] = tf.sqrt(tf.reduce_mean(detail**2, axis=[1, 2, 3]) + 1e-8)
     if grams:
+        assert extractor is not None  # whose grams they are
         features = extractor(images)
         for layer, target in grams.items():
             gap = losses.gram(features[layer]) - target
@@ -87,7 +96,13 @@ def measures(images, *, extractor=None, grams: Mapping[str, tf.Tensor] | None = 
 class _Gated:
     """A generator with a gate behind each of its activations, and what there is to measure."""
 
-    def __init__(self, generator, inputs, extractor, grams):
+    def __init__(
+        self,
+        generator: keras.Model,
+        inputs: Sequence[np.ndarray],
+        extractor: keras.Model | None,
+        grams: Mapping[str, tf.Tensor] | None,
+    ) -> None:
         self.generator = generator
         layers = [x for x in generator.layers if isinstance(x, keras.layers.ReLU)]
         # One after another: a gate's shape is its layer's channels.
@@ -102,15 +117,15 @@ class _Gated:
         self._extractor, self._grams = extractor, grams
         self._call = tf.function(self._measure, reduce_retracing=True)
 
-    def of(self, photo):
+    def of(self, photo: np.ndarray) -> Any:
         return [photo[None], *self._inputs] if self._inputs else photo[None]
 
-    def _measure(self, inputs):
+    def _measure(self, inputs: Any) -> tf.Tensor:
         output = tf.cast(self.model(inputs, training=False), "float32")
         found = measures(output, extractor=self._extractor, grams=self._grams)
         return tf.concat(list(found.values()), axis=0)
 
-    def measured(self, photo, ablated=()) -> np.ndarray:
+    def measured(self, photo: np.ndarray, ablated: Sequence[tuple[int, int]] = ()) -> np.ndarray:
         """[measures] of a photo's picture without the units `ablated`."""
         for i, name in enumerate(self.names):
             open_ = np.ones(self.gates[name].gate.shape, "float32")
@@ -118,7 +133,7 @@ class _Gated:
             self.gates[name].gate.assign(open_)
         return self._call(self.of(photo)).numpy()
 
-    def screened(self, photo, means) -> np.ndarray:
+    def screened(self, photo: np.ndarray, means: Sequence[np.ndarray]) -> np.ndarray:
         """[units, measures]: first order estimate of what an ablation takes away."""
         inputs = keras.tree.map_structure(tf.constant, self.of(photo))
         with tf.GradientTape(persistent=True) as tape:
@@ -153,7 +168,7 @@ def explain(
     held_out: Sequence[np.ndarray],
     *,
     inputs: Sequence[np.ndarray] = (),
-    extractor=None,
+    extractor: keras.Model | None = None,
     style: np.ndarray | None = None,
     layers: Sequence[str] = losses.STYLE_LAYERS,
     ablate: int = 64,
@@ -188,6 +203,7 @@ def explain(
     """
     grams = None
     if style is not None:
+        assert extractor is not None  # the two come together
         of_style = extractor(style[None])
         grams = {layer: losses.gram(of_style[layer]) for layer in layers}
     if not photos or not held_out:
@@ -307,17 +323,18 @@ def explain(
     )
 
 
-def _means(gated, photos):
+def _means(
+    gated: _Gated, photos: Sequence[np.ndarray]
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """([C] of each layer: mean activation, [C]: deviation) over photos and positions."""
-    total, square = None, None
+    total: list[np.ndarray] = []
+    square: list[np.ndarray] = []
     for photo in photos:
         _, *read = gated.reads(gated.of(photo), training=False)
         some = [np.asarray(x, "float64").mean(axis=(0, 1, 2)) for x in read]
         squares = [(np.asarray(x, "float64") ** 2).mean(axis=(0, 1, 2)) for x in read]
-        total = some if total is None else [a + b for a, b in zip(total, some, strict=True)]
-        square = (
-            squares if square is None else [a + b for a, b in zip(square, squares, strict=True)]
-        )
+        total = some if not total else [a + b for a, b in zip(total, some, strict=True)]
+        square = squares if not square else [a + b for a, b in zip(square, squares, strict=True)]
     means = [x / len(photos) for x in total]
     spreads = [
         np.sqrt(np.maximum(s / len(photos) - m**2, 0)) for s, m in zip(square, means, strict=True)
@@ -325,18 +342,25 @@ def _means(gated, photos):
     return means, spreads
 
 
-def _against_random(gated, held_out, best, spreads, deviation, rng) -> float:
+def _against_random(
+    gated: _Gated,
+    held_out: Sequence[np.ndarray],
+    best: Sequence[tuple[int, int]],
+    spreads: Sequence[np.ndarray],
+    deviation: np.ndarray,
+    rng: np.random.Generator,
+) -> float:
     """Lower end of the paired 95 % interval of the effect of `best` less that of random sets.
 
     Sets are matched: in place of each unit one of the ten of its layer (itself left out) whose
     activations deviate most nearly as much.
     """
 
-    def effect(photo, full, units):
+    def effect(photo: np.ndarray, full: np.ndarray, units: Sequence[tuple[int, int]]) -> float:
         change = (full - gated.measured(photo, units)) / deviation
         return float(np.sqrt((change**2).sum()))
 
-    def like(unit):
+    def like(unit: tuple[int, int]) -> tuple[int, int] | None:
         layer, channel = unit
         distance = np.abs(spreads[layer] - spreads[layer][channel])
         taken = {c for i, c in best if i == layer}
@@ -371,7 +395,7 @@ def in_words(name: str, change: float) -> str:
     return f"{less} {kind}" if not of else f"{less} distance to the style in {of[0]}"
 
 
-def _paints(relative, names) -> str:
+def _paints(relative: np.ndarray, names: Sequence[str]) -> str:
     """The two measures that a unit changes most, in words."""
     most = np.argsort(-np.abs(relative))[:2]
     return " and ".join(
@@ -380,6 +404,6 @@ def _paints(relative, names) -> str:
     )
 
 
-def _hue(change) -> str:
+def _hue(change: np.ndarray) -> str:
     _, red, yellow = change[:3]
     return in_words(*(("red-green", red) if abs(red) > abs(yellow) else ("yellow-blue", yellow)))

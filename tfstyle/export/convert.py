@@ -1,37 +1,24 @@
-"""The one TFLite converter: any generator, any variant, judged beside its source."""
+"""The one TFLite converter: any generator, any variant, any size or one alone."""
 
 import contextlib
 import dataclasses
-import hashlib
 import os
 import sys
+import tempfile
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from tfstyle import images
-from tfstyle.errors import TfstyleError
 from tfstyle.export import flatbuffer
+from tfstyle.export.errors import DeviceError
 
 # float32 as trained; float16 half the size; dynamic: int8 weights, activations quantised as they
 # come; int8: both, with ranges seen on calibration photos.
 VARIANTS = ("float32", "float16", "dynamic", "int8")
 
-# (measure, largest difference from Keras allowed), outputs in [0, 1], as in `export.BOUNDS`.
-BOUNDS = {
-    "float32": ("max", 1e-3),
-    "float16": ("max", 2 / 255),
-    "dynamic": ("mean", 6 / 255),
-    "int8": ("mean", 6 / 255),
-}
 CALIBRATION_SIZE = (256, 256)
-# Where a file takes any size, parity is measured at these; one of them odd and not square.
-PARITY_SIZES = ((256, 256), (199, 301))
-
-
-class DeviceError(TfstyleError, ValueError):
-    """The model cannot become what was asked for; the message says why."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,17 +32,39 @@ class Source:
         styles: names, in order; () for one style alone.
         card: what is told about it, as in a model card; may be empty.
         alive: what holds the variables.
+        parts: {name: tf.function} of signatures for parts of an image; where there are none, empty.
     """
 
     name: str
     stylize: Callable
     styles: tuple[str, ...]
-    card: dict
+    card: Mapping
     alive: object
+    parts: Mapping[str, Callable] = dataclasses.field(default_factory=dict)
 
 
-def from_keras(generator, name: str, card: dict | None = None) -> Source:
+def in_float32(generator):
+    """A copy that computes in float32, its variables on one device and without an optimizer.
+
+    Under mixed_float16 the converter fails; a copy is also free of the distribution strategy that
+    the generator was trained in.
+    """
+    from tfstyle.networks import recorded
+
+    def rebuild(layer):
+        return layer.__class__.from_config({**layer.get_config(), "dtype": "float32"})
+
+    copy = recorded.clone(generator, clone_function=rebuild, recursive=True)
+    copy.set_weights(generator.get_weights())
+    return copy
+
+
+def from_keras(generator, name: str, card: Mapping | None = None) -> Source:
     """A `Source` of a Keras generator.
+
+    For images that do not fit into memory, one with instance norm has signatures for `parts`:
+    `statistics` gives those of windows of an image, `tiles` stylizes a part of it with them; see
+    `networks.statistics`.
 
     Args:
         generator: keras.Model, [B, H, W, 3] in [0, 1] -> the same, or with style weights [B,
@@ -65,25 +74,57 @@ def from_keras(generator, name: str, card: dict | None = None) -> Source:
     """
     import tensorflow as tf
 
-    from tfstyle.export import in_float32
+    from tfstyle.networks import layers, statistics
 
+    card = card or {}
     generator = in_float32(generator)
-    count = generator.inputs[1].shape[-1] if len(generator.inputs) > 1 else 0
-    # The variables, not the model: see `export`.
+    count = style_count(generator)
     alive = tf.Module()
+    # The variables, not the model: a Keras model that is tracked here keeps the TFLite converter
+    # from freezing the weights into the graph; it says nothing, and the outputs are NaN.
     alive.weights = [variable.value for variable in generator.variables]
 
     def stylize(batch, weights=None):
         return generator(batch if weights is None else [batch, weights], training=False)
 
-    return Source(name, stylize, _style_names(card or {}, count), card or {}, alive)
+    parts = {}
+    if channels := layers.normalised_channels(generator):
+
+        @tf.function(input_signature=_specs(count, batch=None))
+        def take(*inputs):
+            return {"statistics": statistics.taken(generator, inputs)}
+
+        given = tf.TensorSpec([2, channels], tf.float32, name="statistics")
+
+        @tf.function(input_signature=[*_specs(count, batch=1), given])
+        def give(*inputs):
+            return {"stylized": statistics.with_given(generator, inputs[:-1], inputs[-1])}
+
+        parts = {"statistics": take, "tiles": give}
+    return Source(name, stylize, style_names(card, count), card, alive, parts)
 
 
-def _style_names(card: dict, count: int) -> tuple[str, ...]:
+def style_count(generator) -> int:
+    """How many styles a generator blends; 0 where it has one alone and takes no weights."""
+    return generator.inputs[1].shape[-1] if len(generator.inputs) > 1 else 0
+
+
+def style_names(card: Mapping, count: int) -> tuple[str, ...]:
+    """Those that a card gives to as many styles; "0", "1", ... where it speaks of others."""
     names = card.get("styles")
-    if isinstance(names, list) and len(names) == count:
+    if isinstance(names, list | tuple) and len(names) == count:
         return tuple(map(str, names))
     return tuple(map(str, range(count)))
+
+
+def _specs(styles: int, *, batch: int | None, size: tuple[int, int] | None = None) -> list:
+    """Of the inputs of a signature."""
+    import tensorflow as tf
+
+    specs = [tf.TensorSpec([batch, *(size or (None, None)), 3], tf.float32, name="images")]
+    if styles:
+        specs.append(tf.TensorSpec([1, styles], tf.float32, name="style_weights"))
+    return specs
 
 
 def convert(
@@ -92,6 +133,7 @@ def convert(
     *,
     size: tuple[int, int] | None = None,
     calibration: Sequence[np.ndarray] = (),
+    parts: bool = False,
 ) -> bytes:
     """One TFLite file, with its metadata; not yet compared with anything.
 
@@ -99,6 +141,8 @@ def convert(
         variant: one of VARIANTS.
         size: (height, width) that alone it shall take; any by default.
         calibration: photos for int8, float32 RGB [H, W, 3] in [0, 1].
+        parts: whether it shall have the signatures for parts of an image too, on one set of
+            weights; in float32 and dynamic alone, and for any size.
 
     Raises:
         DeviceError: for another variant, int8 without photos, float16 of several styles and any
@@ -111,48 +155,49 @@ def convert(
     if variant == "int8" and not calibration:
         raise DeviceError("int8 needs photos to see its ranges on: give calibration photos")
     if variant == "float16" and source.styles and size is None:
-        # See `export`: LiteRT 2.x then gives wrong pictures now and then, after a resize.
+        # LiteRT 2.x then gives wrong pictures now and then, from the second call after a resize on,
+        # as it does wherever there are two inputs in float16.
         raise DeviceError(
             "float16 of several styles cannot be trusted at any size (a fault of LiteRT 2): give "
             "one --size, or dynamic"
         )
-    specs = [tf.TensorSpec([1, *(size or (None, None)), 3], tf.float32, name="images")]
-    if source.styles:
-        specs.append(tf.TensorSpec([1, len(source.styles)], tf.float32, name="style_weights"))
 
-    @tf.function(input_signature=specs)
+    @tf.function(input_signature=_specs(len(source.styles), batch=1, size=size))
     def stylize(batch, weights=None):
         stylized = source.stylize(batch) if weights is None else source.stylize(batch, weights)
         return {"stylized": tf.cast(stylized, tf.float32)}
 
-    def converted(variant):
-        # A converter of functions converts once.
-        converter = tf.lite.TFLiteConverter.from_concrete_functions(
-            [stylize.get_concrete_function()], source.alive
-        )
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-        if variant != "float32":
-            converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        if variant == "float16":
-            converter.target_spec.supported_types = [tf.float16]
-        if variant == "int8":
-            examples = _examples(source, calibration, size or CALIBRATION_SIZE)
-            converter.representative_dataset = lambda: iter(examples)
-            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        with _silent(), warnings.catch_warnings():
+    functions = {"serving_default": stylize}
+    if parts and size is None and variant in ("float32", "dynamic"):
+        functions |= source.parts
+    try:
+        with tempfile.TemporaryDirectory() as folder, _silent(), warnings.catch_warnings():
             # The converter itself uses what it warns of, to calibrate by names.
             warnings.filterwarnings("ignore", r"\s*Warning: tf.lite.Interpreter is deprecated")
-            return converter.convert()
-
-    try:
-        content = converted(variant)
-        exact = converted("float32") if variant == "dynamic" else None
+            tf.saved_model.save(source.alive, folder, signatures=functions)
+            converter = tf.lite.TFLiteConverter.from_saved_model(
+                folder, signature_keys=list(functions)
+            )
+            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+            exact = converter.convert() if variant == "dynamic" else None
+            if variant != "float32":
+                converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            if variant == "float16":
+                converter.target_spec.supported_types = [tf.float16]
+            if variant == "int8":
+                examples = _examples(source, calibration, size or CALIBRATION_SIZE)
+                converter.representative_dataset = lambda: iter(examples)
+                converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+            content = converter.convert()
     except Exception as error:  # The converter's own class is not public.
         raise DeviceError(
             f"{source.name}: no {variant} TFLite model with built-in operations alone: {error}"
         ) from error
     if exact:
-        content = flatbuffer.with_exact_kernels(content, exact)
+        try:
+            content = flatbuffer.with_exact_kernels(content, exact)
+        except DeviceError as error:
+            raise DeviceError(f"{source.name}: no {variant} TFLite model: {error}") from error
     return flatbuffer.with_metadata(
         content, flatbuffer.metadata(source.name, variant, source.card, source.styles, size)
     )
@@ -186,59 +231,3 @@ def _silent():
     finally:
         os.dup2(kept, 2)
         os.close(kept)
-
-
-def to_try(styles: int) -> list[np.ndarray | None]:
-    """Weights that parity is measured with: each style alone and all evenly; None for one style."""
-    if not styles:
-        return [None]
-    return [np.array([row], np.float32) for row in [*np.eye(styles), np.full(styles, 1 / styles)]]
-
-
-def parity(
-    run: Callable, reference: Callable, photos: Sequence[np.ndarray], *, styles: int = 0
-) -> dict[str, float]:
-    """How far one is from the other: {"max", "mean"}, the worst of all photos and weights.
-
-    Args:
-        run, reference: float32 [1, H, W, 3] in [0, 1], and [1, styles] where there are any, to
-            float32 [1, H, W, 3].
-        photos: float32 RGB [H, W, 3] in [0, 1].
-        styles: each is tried, and an even blend of all.
-    """
-    worst = {"max": [], "mean": []}
-    for photo in photos:
-        # Through uint8, as a photo comes.
-        image = images.from_uint8(images.to_uint8(photo))[np.newaxis]
-        for weights in to_try(styles):
-            given = [image] if weights is None else [image, weights]
-            expected = np.asarray(reference(*given))
-            # Twice: a fault of LiteRT shows from the second call on.
-            for _ in range(2):
-                difference = np.abs(np.asarray(run(*given)) - expected)
-                worst["max"].append(difference.max())
-                worst["mean"].append(difference.mean())
-    return {key: float(np.max(values)) for key, values in worst.items()}  # max lets NaN through
-
-
-def reference(source: Source) -> Callable:
-    """What `parity` compares with: `source.stylize` of arrays, on the CPU, where TFLite runs too.
-
-    It keeps its answers: each variant asks the same.
-    """
-    import tensorflow as tf
-
-    specs = [tf.TensorSpec([1, None, None, 3], tf.float32)]
-    if source.styles:
-        specs.append(tf.TensorSpec([1, len(source.styles)], tf.float32))
-    traced = tf.function(source.stylize, input_signature=specs)
-    known = {}
-
-    def run(*given):
-        key = tuple(hashlib.sha256(np.ascontiguousarray(each)).digest() for each in given)
-        if key not in known:
-            with tf.device("CPU"):
-                known[key] = traced(*map(tf.constant, given)).numpy()
-        return known[key]
-
-    return run

@@ -23,21 +23,11 @@ from pathlib import Path
 import numpy as np
 
 import tfstyle
-from tfstyle import images, stylize
+from tfstyle import files, images, stylize
 from tfstyle.data import samples
-from tfstyle.export import flatbuffer
-from tfstyle.export.convert import (
-    BOUNDS,
-    PARITY_SIZES,
-    VARIANTS,
-    DeviceError,
-    Source,
-    _style_names,
-    convert,
-    from_keras,
-    parity,
-    reference,
-)
+from tfstyle.export import flatbuffer, parity
+from tfstyle.export.convert import VARIANTS, Source, convert, from_keras, style_names
+from tfstyle.export.errors import DeviceError
 from tfstyle.stylize import runners
 
 # What is timed, and what int8 is calibrated at, where a file takes any size: (height, width).
@@ -94,7 +84,7 @@ def read(model: str | os.PathLike) -> Source:
         if not path.is_file():
             raise DeviceError(f"{path}: no such file")
         return from_keras(runners.read_keras(path), path.stem, stylize.read_card(path))
-    from tfstyle import rebuild
+    from tfstyle.export import rebuild
 
     options_file = rebuild.options_file(path)
     if options_file.is_file():
@@ -131,7 +121,7 @@ def _from_saved_model(folder: Path) -> Source:
 
     name = folder.parent.name if folder.name.isdecimal() else folder.name
     card = stylize.read_card(folder)
-    return Source(name, stylize, _style_names(card, count), card, loaded)
+    return Source(name, stylize, style_names(card, count), card, loaded)
 
 
 def _from_run(built, options_file: Path) -> Source:
@@ -149,7 +139,7 @@ def milliseconds(path: str | os.PathLike, threads: int, size: tuple[int, int]) -
 
     Not the median: what else the machine does only ever adds to a time.
     """
-    run = runners.runner(Path(path), threads)
+    run = runners.TFLiteRunner(path, threads)
     photo = images.resize(samples.photo("chelsea"), size)[np.newaxis]
     given = [photo, np.eye(run.styles, dtype=np.float32)[:1]] if run.styles else [photo]
     seconds = []
@@ -170,7 +160,7 @@ def export(
     photos: Sequence[np.ndarray] | None = None,
     progress: Callable[[str], object] = lambda text: None,
 ) -> Report:
-    """Writes the variants that keep within BOUNDS of `source`, and a report beside them.
+    """Writes the variants that keep within `parity.BOUNDS` of `source`, and a report beside them.
 
     A variant beyond its bound is not written, and stands in the report with its figures. Where none
     is kept, nothing is written at all.
@@ -204,7 +194,7 @@ def export(
         raise DeviceError(f"{output}: not a folder, nor a name that ends in .tflite")
     if photos is None:
         photos = [images.read(path) for path in samples.photo_paths()]
-    sizes = [size] if size else PARITY_SIZES
+    sizes = [size] if size else parity.PARITY_SIZES
     judged = [images.resize(photo, each) for photo in photos for each in sizes]
 
     folder, base = output, source.name
@@ -218,7 +208,7 @@ def export(
         else folder / (f"{base}.tflite" if variant == "float32" else f"{base}.{variant}.tflite")
         for variant in variants
     }
-    expected = reference(source)
+    expected = parity.reference(source.stylize, len(source.styles))
     found, refused, told = {}, {}, {}
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
@@ -253,10 +243,9 @@ def export(
                 return Report({}, refused, None, content)
             staged_report = Path(staging) / f"{base}.tflite.json"
             staged_report.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
-            # Only renames from here on.
-            for variant, staged in found.items():
-                staged.replace(targets[variant])
-            report = staged_report.replace(folder / staged_report.name)
+            report = folder / staged_report.name
+            moves = [(staged, targets[variant]) for variant, staged in found.items()]
+            files.move_all([*moves, (staged_report, report)])
         return Report({variant: targets[variant] for variant in found}, refused, report, content)
     finally:
         if not found:
@@ -266,12 +255,12 @@ def export(
 
 
 def _judged(variant: str, path: Path, source: Source, expected, photos, size) -> dict:
-    measure, bound = BOUNDS[variant]
-    run = runners.runner(path, os.cpu_count())
-    worst = parity(run, expected, photos, styles=len(source.styles))
+    run = runners.TFLiteRunner(path, os.cpu_count())
+    worst = parity.measure(run, expected, photos, styles=len(source.styles))
+    verdict = parity.verdict(f"tflite_{variant}", worst)
     content = path.read_bytes()
     return {
-        "kept": worst[measure] <= bound,  # not so for NaN
+        "kept": parity.within(verdict),
         "file": path.name,
         "bytes": len(content),
         "sha256": hashlib.sha256(content).hexdigest(),
@@ -280,7 +269,7 @@ def _judged(variant: str, path: Path, source: Source, expected, photos, size) ->
             str(threads): round(milliseconds(path, threads, size or TIMED_SIZE), 2)
             for threads in THREADS
         },
-        "parity": {"measure": measure, "bound": bound, **worst},
+        "parity": verdict,
     }
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 import tfstyle
 from tfstyle.errors import ArgumentError
+from tfstyle.export.errors import DeviceError
 from tfstyle.stylize import runners
 
 
@@ -79,6 +80,9 @@ def with_exact_kernels(dynamic: bytes, exact: bytes) -> bytes:
     Args:
         dynamic: as converted with 8-bit weights for float32 activations.
         exact: the same model as converted without.
+
+    Raises:
+        DeviceError: where one of these kernels is none of the twin's; it names the operator.
     """
     schema, flatbuffer_utils = runners.load_schema()
     model, twin = (
@@ -120,7 +124,15 @@ def with_exact_kernels(dynamic: bytes, exact: bytes) -> bytes:
             continue
         if kernel.type != schema.TensorType.INT8:
             continue  # too small to be stored in 8 bits
-        weights = next(values(twin, one, np.float32) for one in kernels if rounds(one, kernel))
+        fitting = [values(twin, one, np.float32) for one in kernels if rounds(one, kernel)]
+        if not fitting:
+            name = (kernel.name or b"").decode(errors="replace")
+            raise DeviceError(
+                f"CONV_2D {index} (kernel {name!r}, {list(kernel.shape)}): its 8-bit kernel rounds "
+                "none of the float32 file's, so that it cannot be made exact. Take float32 or "
+                "float16"
+            )
+        weights = fitting[0]
         # Subgraphs of other signatures have tensors of their own for the same kernel.
         for graph in model.subgraphs:
             for tensor in graph.tensors:

@@ -1,10 +1,14 @@
-"""The Keras generator behind an exported model, or of a run: built again and given its weights."""
+"""The Keras generator behind an exported model, or of a run: built again and given its weights.
+
+Cards and the options of runs say under "network" how it was built (`networks.description`). Older
+ones do not: then it is guessed from the names of the options.
+"""
 
 import dataclasses
 import inspect
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import keras
@@ -13,7 +17,7 @@ import tensorflow as tf
 
 from tfstyle import stylize, training
 from tfstyle.errors import TfstyleError
-from tfstyle.networks import generators
+from tfstyle.networks import description, generators
 
 # Between pictures of the export and of what is built again, in [0, 1].
 _SAME = 2 / 255
@@ -32,7 +36,8 @@ class Rebuilt:
             the weights of styles.
         kind: of that input, see `kind`.
         options: that it was trained with.
-        build: a number of styles -> a generator of the same kind, untrained.
+        build: a number of styles -> a generator of the same kind, untrained; it raises RebuildError
+            where the kind has one style alone.
     """
 
     generator: keras.Model
@@ -47,7 +52,7 @@ class Rebuilt:
 
 
 def of_export(model: str | os.PathLike) -> Rebuilt:
-    """The generator of a SavedModel, as the options on its card say.
+    """The generator of a SavedModel, as its card says.
 
     It counts only where it gives the very pictures of the export.
 
@@ -55,7 +60,8 @@ def of_export(model: str | os.PathLike) -> Rebuilt:
         model: as `stylize.find_saved_model` takes it.
 
     Raises:
-        RebuildError: where no generator that the options describe gives these pictures.
+        RebuildError: where no generator that the card describes gives these pictures.
+        ArgumentError: for the card of a newer tfstyle.
         ModelNotFoundError: where there is no SavedModel.
     """
     folder = stylize.find_saved_model(model)
@@ -65,22 +71,24 @@ def of_export(model: str | os.PathLike) -> Rebuilt:
     theirs = stylize.Stylizer.load(folder)(photo)
     stored = tf.train.load_checkpoint(str(folder / "variables" / "variables"))
     try:
-        generator = _build(options, styles)
+        build = _builder(card.get("network"), options)
+        generator = build(styles)
         for i, variable in enumerate(generator.variables):
             # As `export` keeps them: a list, in this order.
             variable.assign(stored.get_tensor(f"weights/{i}/.ATTRIBUTES/VARIABLE_VALUE"))
     except (tf.errors.NotFoundError, TypeError, ValueError) as error:
         raise RebuildError(
-            f"{folder}: its weights are not those of a generator of its card's options"
+            f"{folder}: its weights are not those of the generator that its card describes "
+            f"({str(error).splitlines()[0]})"
         ) from error
-    built = _rebuilt(generator, options)
+    built = Rebuilt(generator, kind(generator), options, build)
     if np.abs(stylize.Stylizer.load(built.exported)(photo) - theirs).max() < _SAME:
         return built
-    raise RebuildError(f"{folder}: a generator of its card's options gives other pictures")
+    raise RebuildError(f"{folder}: the generator that its card describes gives other pictures")
 
 
 def of_run(run: str | os.PathLike) -> Rebuilt:
-    """The generator of a run, by its options and the shapes in its last checkpoint.
+    """The generator of a run, by its options and its last checkpoint.
 
     Args:
         run: folder of a run of the pipelines fast, fusion, style_class, gan or clahe, or its best/.
@@ -107,11 +115,12 @@ def of_run(run: str | os.PathLike) -> Rebuilt:
         if key.startswith(f"{part}/") and "/gamma/" in key and len(shape) == 2
     }
     try:
-        generator = _build(options, tables.pop() if tables else 0)
+        build = _builder(options.get("network"), options)
+        generator = build(tables.pop() if tables else 0)
     except (ValueError, TypeError) as error:
         raise RebuildError(f"{file}: not the options of a generator ({error})") from error
     restore(checkpoint, **{part: generator})
-    return _rebuilt(generator, options)
+    return Rebuilt(generator, kind(generator), options, build)
 
 
 def kind(generator: keras.Model) -> str:
@@ -142,12 +151,38 @@ def restore(checkpoint: str, **networks: keras.Model):
         ) from error
 
 
-def _rebuilt(generator, options) -> Rebuilt:
-    return Rebuilt(generator, kind(generator), options, lambda styles: _build(options, styles))
+def _builder(network: Mapping | None, options: Mapping) -> Callable[[int], keras.Model]:
+    """What builds a generator of a number of styles, 0 for one alone.
+
+    Args:
+        network: as `description.describe` gives it; None where nobody noted it.
+        options: of the training, by which it is guessed then.
+    """
+    if network is None:
+        return lambda styles: _guessed(options, styles)
+    if _told(network, "builder") == generators.at_zero_noise.__name__:
+        # What was exported; its noise is let free again.
+        network = _told(_told(network, "arguments"), "generator")
+    several = _told(_told(network, "arguments"), "styles") is not None
+
+    def build(styles: int) -> keras.Model:
+        if several == bool(styles):
+            return description.build(network, **({"styles": styles} if styles else {}))
+        raise RebuildError(
+            f"network {_told(network, 'builder')} of {styles} styles: it has "
+            + ("several" if several else "one alone")
+        )
+
+    return build
 
 
-def _build(options: dict, styles: int) -> keras.Model:
-    """A generator as the pipelines build it, by the names of their options."""
+def _told(value, key: str):
+    """`value[key]`, of JSON that may be anything."""
+    return value.get(key) if isinstance(value, Mapping) else None
+
+
+def _guessed(options: dict, styles: int) -> keras.Model:
+    """A generator as the pipelines built it that noted no network, by names of their options."""
     if "residual_blocks" in options:
         build, extra = generators.unet_generator, {}
     elif styles:

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from tfstyle import files, images, training
-from tfstyle.export.saved_model import Exported, announce, check_name, export
+from tfstyle.export.saved_model import Exported, announce, check_destination, check_name, export
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +33,15 @@ class Release:
     def __post_init__(self):
         if self.name:
             check_name(self.name)
+
+    def check(self, run: training.Run) -> None:
+        """Raises before the training what `write` would of the place it writes to.
+
+        Raises:
+            ExportError, ArgumentError: see `export.check_destination`.
+        """
+        if run.chief:
+            check_destination(run.name, self.saved_models)
 
     def write(
         self,

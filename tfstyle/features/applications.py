@@ -3,6 +3,7 @@
 import dataclasses
 import os
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 
@@ -24,7 +25,7 @@ from tfstyle.features.weights import (
 def vgg19(
     layers: Sequence[str],
     *,
-    dtype="float32",
+    dtype: str = "float32",
     pooling: str = "max",
     weights: str | os.PathLike | None = None,
 ) -> keras.Model:
@@ -35,7 +36,7 @@ def vgg19(
         dtype: dtype policy of the network, such as "float32" or "mixed_bfloat16"; the features come
             out in float32 in any case.
         pooling: "max", as the network was trained, or "average", which Gatys et al. preferred.
-        weights: None for those of ImageNet, which Keras fetches once (80 MB) and keeps in
+        weights: None for those of ImageNet, fetched once (80 MB) and kept where Keras keeps them,
             ~/.keras/models, or a file as Keras writes it (.weights.h5, .h5, .keras) of the
             `keras.applications` model of this name, with or without its top.
 
@@ -52,7 +53,7 @@ def vgg19(
 def resnet50(
     layers: Sequence[str],
     *,
-    dtype="float32",
+    dtype: str = "float32",
     pooling: str = "max",
     weights: str | os.PathLike | None = None,
 ) -> keras.Model:
@@ -67,7 +68,7 @@ def resnet50(
 def densenet121(
     layers: Sequence[str],
     *,
-    dtype="float32",
+    dtype: str = "float32",
     pooling: str = "max",
     weights: str | os.PathLike | None = None,
 ) -> keras.Model:
@@ -101,7 +102,11 @@ class _Application:
         return f"{SERVER}/{self.folder}/{self.file}"
 
 
-_CAFFE = {"scale": 255.0, "offset": tuple(-mean for mean in reversed(BGR_MEANS)), "bgr": True}
+_CAFFE: dict[str, Any] = {
+    "scale": 255.0,
+    "offset": tuple(-mean for mean in reversed(BGR_MEANS)),
+    "bgr": True,
+}
 _VGG19 = _Application(
     "vgg19",
     keras.applications.VGG19,
@@ -129,24 +134,33 @@ _DENSENET121 = _Application(
 )
 
 
-def _extractor(application, layers, *, dtype, pooling, weights):
+def _extractor(
+    application: _Application,
+    layers: Sequence[str],
+    *,
+    dtype: str,
+    pooling: str,
+    weights: str | os.PathLike | None,
+) -> keras.Model:
     pool = pooling_layer(pooling)
     whole = headless(application.build)
     check_layers(application.name, layers, names_of(whole))
-    whole = load_weights(
-        application.build, whole, fetched(application) if weights is None else weights
-    )
+    if weights is None:
+        weights = fetched(
+            application.name, file=application.file, url=application.url, md5=application.md5
+        )
+    whole = load_weights(application.build, whole, weights)
     cut = keras.Model(whole.input, {layer: whole.get_layer(layer).output for layer in layers})
     images = keras.Input((None, None, 3), name="images")
     preprocess = keras.layers.Rescaling(application.scale, application.offset, dtype="float32")
     first = cut.layers[1].name
 
-    def clone(layer):
+    def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
         config = {**layer.get_config(), "dtype": dtype}
         kind = pool if isinstance(layer, keras.layers.MaxPooling2D) else type(layer)
         return kind.from_config(config)
 
-    def call(layer, x, **kwargs):
+    def call(layer: keras.layers.Layer, x: keras.KerasTensor, **kwargs: Any) -> keras.KerasTensor:
         return layer(preprocess(x) if layer.name == first else x, **kwargs)
 
     copy = keras.models.clone_model(

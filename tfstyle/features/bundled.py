@@ -9,9 +9,11 @@ styles from.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
+import numpy as np
 
 from tfstyle.errors import ArgumentError
 from tfstyle.features.weights import (
@@ -57,7 +59,7 @@ _LPIPS_MEANS, _LPIPS_DEVIATIONS = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450
 def vgg16(
     layers: Sequence[str],
     *,
-    dtype="float32",
+    dtype: str = "float32",
     pooling: str = "max",
     weights: str | os.PathLike | None = None,
 ) -> keras.Model:
@@ -98,7 +100,7 @@ def vgg16(
 def vgg16_light(
     layers: Sequence[str],
     *,
-    dtype="float32",
+    dtype: str = "float32",
     pooling: str = "max",
     weights: str | os.PathLike | None = None,
 ) -> keras.Model:
@@ -132,7 +134,13 @@ def vgg16_light(
     return _vgg16("vgg16_light", parameters, layers, pool, dtype)
 
 
-def _vgg16(name, parameters, layers, pool, dtype) -> keras.Model:
+def _vgg16(
+    name: str,
+    parameters: Mapping[str, Sequence[np.ndarray]],
+    layers: Sequence[str],
+    pool: type[keras.layers.Layer],
+    dtype: str,
+) -> keras.Model:
     """Of {layer: [kernel, bias]}, or [1x1 kernel, kernel, 1x1 kernel, bias] in place of a kernel.
 
     Kernels are [h, w, C, filters]; that of the first layer takes BGR.
@@ -166,11 +174,11 @@ def _vgg16(name, parameters, layers, pool, dtype) -> keras.Model:
     return model
 
 
-def _conv(x, kernel, **options):
+def _conv(x: keras.KerasTensor, kernel: np.ndarray, **options: Any) -> keras.KerasTensor:
     return keras.layers.Conv2D(kernel.shape[-1], kernel.shape[0], padding="same", **options)(x)
 
 
-def alexnet(layers: Sequence[str] = ALEXNET_LAYERS, *, dtype="float32") -> keras.Model:
+def alexnet(layers: Sequence[str] = ALEXNET_LAYERS, *, dtype: str = "float32") -> keras.Model:
     """AlexNet as LPIPS sees it (Zhang et al. 2018, https://arxiv.org/abs/1801.03924); bundled.
 
     Args:

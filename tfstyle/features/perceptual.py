@@ -21,7 +21,7 @@ class Perceptual:
         content_extractor: image -> features of `content_layers` alone: a photo needs no more.
     """
 
-    def __init__(self, content_layers: str | Sequence[str], *, dtype: str = "float32"):
+    def __init__(self, content_layers: str | Sequence[str], *, dtype: str = "float32") -> None:
         """
         Args:
             content_layers: names, or one string of them with commas.

@@ -1,11 +1,15 @@
 """How far a feature looks."""
 
 import math
+from collections.abc import Sequence
 
 import keras
 
 from tfstyle.errors import ArgumentError
 from tfstyle.features.weights import POOLING
+
+# Along one axis: row i of features depends on pixels from stride * i + low to stride * i + high.
+Reach = tuple[int, int, int]
 
 
 def receptive_field(model: keras.Model) -> tuple[int, int]:
@@ -28,7 +32,7 @@ def receptive_field(model: keras.Model) -> tuple[int, int]:
         ValueError: for a layer that is not known to be local, or whose grid depends on the size of
             the image ("same" padding with a stride that divides some sizes only).
     """
-    reach = {}
+    reach: dict[int, tuple[Reach, ...]] = {}
     # Layers come in topological order. What a layer that is called twice makes of its second input
     # is not found.
     try:
@@ -73,7 +77,7 @@ _LOCAL = (
 )
 
 
-def _axis_reach(layer, axis, inputs):
+def _axis_reach(layer: keras.layers.Layer, axis: int, inputs: Sequence[Reach]) -> Reach:
     """(low, high, stride) of a layer's output along one axis, from those of its inputs."""
     low, high = min(each[0] for each in inputs), max(each[1] for each in inputs)
     stride = inputs[0][2]

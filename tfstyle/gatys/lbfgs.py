@@ -33,7 +33,7 @@ class Lbfgs:
     step.
     """
 
-    def __init__(self, *, memory: int = 10, lower: float = 0.0, upper: float = 1.0):
+    def __init__(self, *, memory: int = 10, lower: float = 0.0, upper: float = 1.0) -> None:
         """Nothing is known of any function yet.
 
         Args:
@@ -72,7 +72,8 @@ class Lbfgs:
         Returns:
             The best x found, float32.
         """
-        x = best = np.clip(np.asarray(start, np.float32), self.lower, self.upper)
+        x: np.ndarray = np.clip(np.asarray(start, np.float32), self.lower, self.upper)
+        best = x
         loss, gradient = function(x)
         lowest = loss
         if callback(best, True) or not _finite(loss, gradient):
@@ -128,11 +129,11 @@ class Lbfgs:
             other._remember(change(step), changed * np.float32(difference.size / changed.size))
         return other
 
-    def _remember(self, step, difference):
+    def _remember(self, step: np.ndarray, difference: np.ndarray) -> None:
         if _curvature(step, difference):
             self.pairs = [*self.pairs, (step, difference)][-self.memory :]
 
-    def _direction(self, x, gradient):
+    def _direction(self, x: np.ndarray, gradient: np.ndarray) -> np.ndarray:
         """Minus the gradient times the inverse of the Hessian of the variables that may move."""
         pushed_out = ((x <= self.lower) & (gradient > 0)) | ((x >= self.upper) & (gradient < 0))
         free = np.float32(1) - pushed_out
@@ -160,14 +161,14 @@ class Lbfgs:
 
 
 @np.errstate(over="ignore", invalid="ignore")
-def _curvature(step, difference) -> np.float32 | None:
+def _curvature(step: np.ndarray, difference: np.ndarray) -> np.float32 | None:
     """Their product where it is above rounding, else None."""
     size = float(np.linalg.norm(step)) * float(np.linalg.norm(difference))
     product = np.vdot(step, difference)
     return product if 0 < _ORTHOGONAL * size < product else None
 
 
-def _finite(loss, gradient) -> bool:
+def _finite(loss: float, gradient: np.ndarray) -> bool:
     return bool(np.isfinite(loss) and np.isfinite(gradient).all())
 
 

@@ -10,8 +10,8 @@ whole image.
 import dataclasses
 import functools
 import math
-from collections.abc import Mapping, Sequence
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -23,6 +23,10 @@ from tfstyle.errors import ArgumentError
 # Peak memory of one forward and backward pass, in units of the bytes that all layers' outputs take,
 # with room to spare: benchmarks/memory.py finds 1.2 for vgg16 in float32 and 1.35 in bfloat16.
 _PASS_FACTOR = 1.5
+
+Layered = Mapping[str, tf.Tensor]
+# {layer: (sum of the features, sum of their products, count of positions)}
+Sums = Mapping[str, tuple[tf.Tensor, tf.Tensor, tf.Tensor]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +78,7 @@ class Objective:
         formula: Literal["relative", "gatys"] = "relative",
         compiled: bool = True,
         jit: bool = False,
-    ):
+    ) -> None:
         """Nothing is computed yet.
 
         Args:
@@ -97,7 +101,8 @@ class Objective:
         self.content_layers, self.style_layers = dict(content_layers), dict(style_layers)
         self._style_loss, self._formula = style_loss, formula
         self._weights = {"content": content_weight, "style": style_weight, "tv": tv_weight}
-        self._compiled, self._jit, self._graphs = compiled, jit, {}
+        self._compiled, self._jit = compiled, jit
+        self._graphs: dict[tuple, Callable] = {}
         # Of each size once, not at every step: Keras runs the whole network symbolically for it.
         self._shapes = functools.cache(lambda size: extractor.compute_output_shape((1, *size, 3)))
         self._receptive_field = functools.cache(lambda: features.receptive_field(extractor))
@@ -198,7 +203,7 @@ class Objective:
             ).numpy()[0]
         return _floats(self._summary(content, style, by_layer, tv)), gradient
 
-    def _run(self, function, *arguments):
+    def _run(self, function: Callable, *arguments: Any) -> Any:
         """Calls one of the functions below, as a graph for images of every size where compiled."""
         if not self._compiled:
             return function(*arguments)
@@ -215,7 +220,9 @@ class Objective:
 
     # What follows runs inside tf.function: extractor and arithmetic, no Python values of tensors.
 
-    def _whole(self, image, targets):
+    def _whole(
+        self, image: tf.Tensor, targets: Mapping[str, Any]
+    ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
         with tf.GradientTape() as tape:
             tape.watch(image)
             found = self._features(image)
@@ -233,10 +240,12 @@ class Objective:
             summary = self._summary(content, style, by_layer, tv)
         return summary, tape.gradient(summary["total"], image)
 
-    def _features(self, image):
+    def _features(self, image: tf.Tensor) -> Layered:
         return self.extractor(image, training=False)
 
-    def _sums(self, image, windows, masks, contents):
+    def _sums(
+        self, image: tf.Tensor, windows: Layered, masks: Layered, contents: Layered
+    ) -> tuple[Sums, Layered]:
         """Of a tile: sums of the statistics over its own positions, and of the content's error."""
         found = _cut(self._features(image), windows)
         errors = {
@@ -245,7 +254,7 @@ class Objective:
         }
         return self._style_sums(found, masks), errors
 
-    def _style_sums(self, found, masks):
+    def _style_sums(self, found: Layered, masks: Layered) -> Sums:
         sums = {}
         for layer in self.style_layers:
             # Ones where there is no mask: a tile at the border may have no position of its own.
@@ -255,7 +264,7 @@ class Objective:
             sums[layer] = mean * count[:, None], gram * count[:, None, None], count
         return sums
 
-    def _from_sums(self, sums, targets):
+    def _from_sums(self, sums: Sums, targets: Mapping[str, Any]) -> tuple[tf.Tensor, Layered, Sums]:
         """The style loss, that of each layer, and the derivatives of the weighted one."""
         with tf.GradientTape() as tape:
             tape.watch(sums)
@@ -263,7 +272,15 @@ class Objective:
             weighted = self._weights["style"] * style
         return style, by_layer, tape.gradient(weighted, sums, unconnected_gradients="zero")
 
-    def _tile_gradient(self, image, windows, masks, contents, adjoints, factors):
+    def _tile_gradient(
+        self,
+        image: tf.Tensor,
+        windows: Layered,
+        masks: Layered,
+        contents: Layered,
+        adjoints: Sums,
+        factors: Layered,
+    ) -> tf.Tensor:
         with tf.GradientTape() as tape:
             tape.watch(image)
             found = _cut(self._features(image), windows)
@@ -277,14 +294,16 @@ class Objective:
                 total += share * factors[layer] * error
         return tape.gradient(total, image)
 
-    def _tv_gradient(self, image):
+    def _tv_gradient(self, image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         with tf.GradientTape() as tape:
             tape.watch(image)
             tv = losses.total_variation(image)
             weighted = self._weights["tv"] * tv
         return tv, tape.gradient(weighted, image)
 
-    def _style(self, statistics, targets):
+    def _style(
+        self, statistics: Mapping[str, tuple[tf.Tensor, tf.Tensor]], targets: Mapping[str, Any]
+    ) -> tuple[tf.Tensor, Layered]:
         """The style loss, and that of each layer by itself."""
         by_layer = {}
         for layer in self.style_layers:
@@ -303,7 +322,9 @@ class Objective:
             [self.style_layers[layer] * by_layer[layer] for layer in by_layer]
         ), by_layer
 
-    def _distance(self, mean, gram, target_mean, target_gram):
+    def _distance(
+        self, mean: tf.Tensor, gram: tf.Tensor, target_mean: tf.Tensor, target_gram: tf.Tensor
+    ) -> tf.Tensor:
         one, grams, targets = {"": 1.0}, {"": gram}, {"": target_gram}
         if self._style_loss == "wasserstein":
             return losses.wasserstein_style_loss(
@@ -316,7 +337,9 @@ class Objective:
         function = losses.style_loss if self._formula == "relative" else losses.gatys_style_loss
         return function(grams=grams, targets=targets, layer_weights=one)
 
-    def _summary(self, content, style, style_by_layer, tv):
+    def _summary(
+        self, content: Layered, style: tf.Tensor, style_by_layer: Layered, tv: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
         of_content = tf.add_n([self.content_layers[layer] * content[layer] for layer in content])
         total = (
             self._weights["content"] * of_content
@@ -334,7 +357,7 @@ class Objective:
 
     # Tiles.
 
-    def _parts(self, size, tile) -> "list[_Part]":
+    def _parts(self, size: tuple[int, int], tile: int | None) -> "list[_Part]":
         if tile is None or max(size) <= tile:
             return [_Part(self._shapes(size), size, (0, size[0]), (0, size[1]), 0)]
         halo, stride = self._receptive_field()
@@ -347,7 +370,9 @@ class Objective:
             for columns in _cuts(size[1], side, stride)
         ]
 
-    def _statistics(self, image, mask, tile):
+    def _statistics(
+        self, image: np.ndarray, mask: np.ndarray | None, tile: int | None
+    ) -> tuple[Layered, Layered]:
         """({layer: means}, {layer: Gram matrices}) of a style image."""
         parts = self._parts(image.shape[:2], tile)
         masks = self._layer_masks(image.shape[:2], [] if mask is None else [mask])
@@ -355,9 +380,11 @@ class Objective:
         means = {layer: mean for layer, (mean, _) in averages.items()}
         return means, {layer: gram for layer, (_, gram) in averages.items()}
 
-    def _added_up(self, image, masks, parts, contents):
+    def _added_up(
+        self, image: np.ndarray, masks: Layered, parts: "Sequence[_Part]", contents: Layered
+    ) -> tuple[Sums, Layered]:
         """({layer: sums of the statistics}, {layer: 1/2 squared error}) over all tiles."""
-        added = None
+        added: Any = None
         for part in parts:
             of_part = self._run(
                 self._sums,
@@ -369,7 +396,9 @@ class Objective:
             added = of_part if added is None else tf.nest.map_structure(tf.add, added, of_part)
         return added
 
-    def _layer_masks(self, size, masks):
+    def _layer_masks(
+        self, size: tuple[int, int], masks: Sequence[np.ndarray]
+    ) -> dict[str, tf.Tensor]:
         """Masks [H, W] as weights of each layer's positions: {layer: [masks, h, w, 1]}."""
         if not masks:
             return {}
@@ -395,22 +424,24 @@ class _Part:
     halo: int
 
     def crop_slices(self) -> tuple[slice, slice]:
-        return tuple(
+        rows, columns = (
             slice(max(0, start - self.halo), min(side, stop + self.halo))
             for (start, stop), side in zip((self.rows, self.columns), self.size, strict=True)
         )
+        return rows, columns
 
-    def crop(self, image) -> tf.Tensor:
+    def crop(self, image: np.ndarray) -> tf.Tensor:
         return tf.constant(image[self.crop_slices()][None], tf.float32)
 
-    def place(self, layer) -> tuple[slice, slice]:
+    def place(self, layer: str) -> tuple[slice, slice]:
         """Where its own positions lie in the whole image's features."""
-        return tuple(
+        rows, columns = (
             self._positions(start, stop, side, count)
             for (start, stop), side, count in zip(
                 (self.rows, self.columns), self.size, self.shapes[layer][1:3], strict=True
             )
         )
+        return rows, columns
 
     def windows(self) -> dict[str, tf.Tensor]:
         """{layer: [top, left, height, width] of its own positions in the crop's features}."""
@@ -427,14 +458,14 @@ class _Part:
             )
         return windows
 
-    def masks(self, masks):
+    def masks(self, masks: Layered) -> Layered:
         return {layer: mask[:, *self.place(layer)] for layer, mask in masks.items()}
 
-    def contents(self, contents):
+    def contents(self, contents: Layered) -> Layered:
         return {layer: found[:, *self.place(layer)] for layer, found in contents.items()}
 
     @staticmethod
-    def _positions(start, stop, side, count) -> slice:
+    def _positions(start: int, stop: int, side: int, count: int) -> slice:
         # Strides are powers of 2, and padding moves a layer's size by less than a half of itself.
         stride = 2 ** round(np.log2(side / count))
         return slice(start // stride, count if stop == side else stop // stride)
@@ -447,7 +478,7 @@ def _cuts(side: int, tile: int, stride: int) -> list[tuple[int, int]]:
     return [(start, min(side, start + each)) for start in range(0, side, each)]
 
 
-def _cut(found, windows):
+def _cut(found: Layered, windows: Layered) -> Layered:
     cut = {}
     for layer, values in found.items():
         top, left, height, width = tf.unstack(windows[layer])
@@ -455,13 +486,13 @@ def _cut(found, windows):
     return cut
 
 
-def _moments(values, mask):
+def _moments(values: tf.Tensor, mask: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
     """(means [styles or 1, C], Gram matrices [styles or 1, C, C]) of features [1, h, w, C]."""
     weights = None if mask is None else mask[..., 0]
     return losses.channel_means(values, weights=weights), losses.gram(values, weights=weights)
 
 
-def _averages(sums):
+def _averages(sums: Sums) -> dict[str, tuple[tf.Tensor, tf.Tensor]]:
     return {
         layer: (
             tf.math.divide_no_nan(mean, count[:, None]),
@@ -471,22 +502,22 @@ def _averages(sums):
     }
 
 
-def _stacked(tensors):
+def _stacked(tensors: Sequence[Layered]) -> dict[str, tf.Tensor]:
     return {layer: tf.concat([of[layer] for of in tensors], 0) for layer in tensors[0]}
 
 
-def _any_size(tensor) -> tf.TensorSpec:
+def _any_size(tensor: tf.Tensor) -> tf.TensorSpec:
     shape = tensor.shape
     if shape.rank == 4:
         shape = [shape[0], None, None, shape[3]]
     return tf.TensorSpec(shape, tensor.dtype)
 
 
-def _floats(found) -> dict[str, float]:
+def _floats(found: Layered) -> dict[str, float]:
     return {name: float(value) for name, value in found.items()}
 
 
-def _activation_bytes(extractor) -> float:
+def _activation_bytes(extractor: keras.Model) -> float:
     """Bytes that the outputs of all layers take, for each pixel of the image."""
     side = 256
     outputs = [layer.output for layer in extractor.layers]

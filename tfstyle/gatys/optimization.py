@@ -12,7 +12,7 @@ import functools
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -21,7 +21,8 @@ import tensorflow as tf
 from tfstyle import features, images, machine
 from tfstyle.errors import ArgumentError
 from tfstyle.gatys.lbfgs import Lbfgs
-from tfstyle.gatys.objective import Objective, Region
+from tfstyle.gatys.objective import Objective, Region, Targets
+from tfstyle.images.color import keep_color, match_color
 from tfstyle.machine import TooLargeError
 
 # Values that `optimize` takes in place of its defaults; any of them can still be given.
@@ -245,7 +246,7 @@ def optimize(
     )
 
     @functools.cache
-    def extractor(dtype):
+    def extractor(dtype: str) -> keras.Model:
         return network.build(
             list(dict.fromkeys([*style_layers, *content_layers])),
             weights=weights,
@@ -253,7 +254,7 @@ def optimize(
             dtype={"bfloat16": "mixed_bfloat16"}.get(dtype, dtype),
         )
 
-    def objective(dtype, compiled=True):
+    def objective(dtype: str, compiled: bool = True) -> Objective:
         return Objective(
             extractor(dtype),
             content_layers=content_layers,
@@ -274,8 +275,7 @@ def optimize(
     content = images.resize(content, _final_size(content.shape[:2], size))
     if color == "match":
         styles = [
-            dataclasses.replace(style, image=color.match_color(style.image, content))
-            for style in styles
+            dataclasses.replace(style, image=match_color(style.image, content)) for style in styles
         ]
     precision = _precision(precision)
     if precision == "auto":
@@ -284,16 +284,18 @@ def optimize(
             holds = _bfloat16_holds(objective, content, styles, style_scale)
         precision = "bfloat16" if holds else "float32"
     judge = objective(precision)
-    tile = _tile(tile, judge, content.shape[:2], optimizer)
+    side = _tile(tile, judge, content.shape[:2], optimizer)
 
     rng = np.random.default_rng(seed)
     sizes = _sizes(content.shape[:2], min_size, scale_factor)
-    state = image = None
-    total_steps, stopped, found = 0, "steps", {}
+    state: Any = None
+    image: np.ndarray | None = None
+    total_steps, stopped = 0, "steps"
+    found: dict[str, float] = {}
     for scale, here in enumerate(sizes):
         last = scale == len(sizes) - 1
         small = images.resize(content, here) if here != content.shape[:2] else content
-        targets = judge.targets(small, _regions(styles, here, style_scale), tile=tile)
+        targets = judge.targets(small, _regions(styles, here, style_scale), tile=side)
         if image is None:
             image = _start(init, small, styles, rng)
         else:
@@ -301,14 +303,14 @@ def optimize(
         walk = _Walk(
             judge=judge,
             targets=targets,
-            tile=tile,
+            tile=side,
             scale=(scale, len(sizes), here),
             steps=_steps(steps, here, content.shape[:2]),
             patience=patience,
             content_threshold=content_threshold if last else None,
             deadline=clock.deadline(here, sizes[scale:]),
             averaging=averaging,
-            finish=functools.partial(color.keep_color, content=small)
+            finish=functools.partial(keep_color, content=small)
             if color == "content"
             else lambda image: image,
             callback=callback,
@@ -319,17 +321,18 @@ def optimize(
         found, stopped = walk.losses, walk.stopped
         if stopped == "callback" or clock.over():
             break
+    assert image is not None  # there is one scale at least
     if image.shape[:2] != content.shape[:2]:
         image = images.resize(image, content.shape[:2])
     if color == "content":
-        image = color.keep_color(image, content)
+        image = keep_color(image, content)
     return Result(image, found, total_steps, clock.seconds(), stopped, precision)
 
 
 class _Clock:
     """Seconds since the beginning, and how many of them a scale may have."""
 
-    def __init__(self, budget: float | None):
+    def __init__(self, budget: float | None) -> None:
         if budget is not None and not budget > 0:
             raise ArgumentError(f"time_budget {budget}: give more than 0 seconds")
         self._start, self._budget = time.monotonic(), budget
@@ -340,7 +343,7 @@ class _Clock:
     def over(self) -> bool:
         return self._budget is not None and self.seconds() >= self._budget
 
-    def deadline(self, size, sizes) -> float | None:
+    def deadline(self, size: tuple[int, int], sizes: Sequence[tuple[int, int]]) -> float | None:
         """When a scale must end so that the later ones get their part: by their pixels, but no
         less than a third for the present one, which moves more than later ones."""
         if self._budget is None:
@@ -356,30 +359,35 @@ class _Walk:
     def __init__(
         self,
         *,
-        judge,
-        targets,
-        tile,
-        scale,
-        steps,
-        patience,
-        content_threshold,
-        deadline,
-        averaging,
-        finish,
-        callback,
-        clock,
-    ):
+        judge: Objective,
+        targets: Targets,
+        tile: int | None,
+        scale: tuple[int, int, tuple[int, int]],
+        steps: int,
+        patience: int | None,
+        content_threshold: float | None,
+        deadline: float | None,
+        averaging: float,
+        finish: Callable[[np.ndarray], np.ndarray],
+        callback: Callable[[Progress], bool | None] | None,
+        clock: _Clock,
+    ) -> None:
         self._judge, self._targets, self._tile = judge, targets, tile
         self._scale, self._steps, self._patience = scale, steps, patience
         self._threshold, self._deadline = content_threshold, deadline
         self._averaging, self._finish = averaging, finish
         self._callback, self._clock = callback, clock
-        self.step, self.stopped, self.losses = 0, "steps", {}
-        self._latest, self._average, self._share = {}, None, 0.0
+        self.step, self.stopped = 0, "steps"
+        self.losses: dict[str, float] = {}
+        self._latest: dict[str, float] = {}
+        self._average: np.ndarray | None = None
+        self._share = 0.0
         self._lowest, self._since, self._highest = math.inf, 0, 0.0
         self._longest_step, self._before = 0.0, clock.seconds()
 
-    def run(self, image, optimizer, learning_rate, state):
+    def run(
+        self, image: np.ndarray, optimizer: str, learning_rate: float | None, state: Any
+    ) -> tuple[np.ndarray, Any]:
         """(picture, state of the optimizer for the next scale)."""
         if optimizer == "lbfgs":
             solver = Lbfgs() if state is None else state.transferred(_resizer(image.shape[:2]))
@@ -390,14 +398,20 @@ class _Walk:
             image, solver = self._descend(image, optimizer, learning_rate, state)
         return self._so_far(image), solver
 
-    def _so_far(self, image):
+    def _so_far(self, image: np.ndarray) -> np.ndarray:
         return image if self._average is None else self._average / self._share
 
-    def _evaluate(self, image):
+    def _evaluate(self, image: np.ndarray) -> tuple[float, np.ndarray]:
         self._latest, gradient = self._judge(image, self._targets, tile=self._tile)
         return self._latest["total"], gradient
 
-    def _descend(self, image, optimizer, learning_rate, state):
+    def _descend(
+        self,
+        image: np.ndarray,
+        optimizer: str,
+        learning_rate: float | None,
+        state: keras.Optimizer | None,
+    ) -> tuple[np.ndarray, keras.Optimizer]:
         variable = keras.Variable(image)
         solver = _OPTIMIZERS[optimizer](learning_rate or _LEARNING_RATES[optimizer])
         solver.build([variable])
@@ -411,7 +425,7 @@ class _Walk:
             if self._took(image, True):
                 return image, solver
 
-    def _took(self, image, is_new) -> bool:
+    def _took(self, image: np.ndarray, is_new: bool) -> bool:
         """Takes note of one evaluation; True where it was the last."""
         self.step += 1
         now = self._clock.seconds()
@@ -435,9 +449,9 @@ class _Walk:
             self._since += 1
         return self._is_last(image, now)
 
-    def _is_last(self, image, now) -> bool:
+    def _is_last(self, image: np.ndarray, now: float) -> bool:
         scale, scales, size = self._scale
-        stop = False
+        stop: bool | None = False
         if self._callback:
             picture = self._finish(self._so_far(image))
             stop = self._callback(
@@ -457,7 +471,7 @@ class _Walk:
         return self.stopped != "steps" or self.step >= self._steps
 
 
-def _carry_over(state, solver, size):
+def _carry_over(state: keras.Optimizer, solver: keras.Optimizer, size: tuple[int, int]) -> None:
     """The moments of one Keras optimizer, resized, into another, with its count of steps."""
     resized = _resizer(size)
     for old, new in zip(state.variables, solver.variables, strict=True):
@@ -471,14 +485,14 @@ def _carry_over(state, solver, size):
             new.assign(old.value)
 
 
-def _resizer(size):
-    def resized(array):
+def _resizer(size: tuple[int, int]) -> Callable[[np.ndarray], np.ndarray]:
+    def resized(array: np.ndarray) -> np.ndarray:
         return tf.image.resize(array, size, "bilinear").numpy()
 
     return resized
 
 
-def _enlarged(image, content, detail: bool):
+def _enlarged(image: np.ndarray, content: np.ndarray, detail: bool) -> np.ndarray:
     """The picture of a coarser scale at the next one's size.
 
     With `detail` it gets what the photo has at this scale and lacked at the one before: less to
@@ -492,7 +506,9 @@ def _enlarged(image, content, detail: bool):
     return image
 
 
-def _start(init, content, styles, rng) -> np.ndarray:
+def _start(
+    init: str | np.ndarray, content: np.ndarray, styles: Sequence[Style], rng: np.random.Generator
+) -> np.ndarray:
     shape = content.shape
     if not isinstance(init, str):
         return images.resize(_image(init, "init"), shape[:2])
@@ -510,7 +526,7 @@ def _start(init, content, styles, rng) -> np.ndarray:
     raise ArgumentError(f"init {init!r}: give {', '.join(INITS)} or an image")
 
 
-def _regions(styles, size, style_scale) -> list[Region]:
+def _regions(styles: Sequence[Style], size: tuple[int, int], style_scale: float) -> list[Region]:
     total = sum(style.weight for style in styles)
     regions = []
     for style in styles:
@@ -529,14 +545,15 @@ def _regions(styles, size, style_scale) -> list[Region]:
     return regions
 
 
-def _mask(mask, size) -> np.ndarray:
+def _mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     mask = np.asarray(mask, np.float32)
     return images.resize(np.repeat(mask[..., None], 3, axis=-1), size)[..., 0]
 
 
-def _sizes(size, min_size, factor) -> list[tuple[int, int]]:
+def _sizes(size: tuple[int, int], min_size: int, factor: float) -> list[tuple[int, int]]:
     """Sizes from coarse to fine, ending in `size`."""
-    sizes, longest = [], max(size)
+    sizes: list[tuple[int, int]] = []
+    longest: float = max(size)
     while (
         not sizes
         or longest >= max(min_size, _MIN_SIDE)
@@ -547,7 +564,7 @@ def _sizes(size, min_size, factor) -> list[tuple[int, int]]:
     return sizes[::-1]
 
 
-def _steps(steps, here, final) -> int:
+def _steps(steps: int, here: tuple[int, int], final: tuple[int, int]) -> int:
     """Steps of a scale. Coarse ones are cheap, and fine ones cannot do their work."""
     if here == final:
         return steps
@@ -555,7 +572,7 @@ def _steps(steps, here, final) -> int:
     return round(max(0.6 * steps, min(60, no_longer)))
 
 
-def _final_size(size, longest) -> tuple[int, int]:
+def _final_size(size: tuple[int, int], longest: int | None) -> tuple[int, int]:
     final = images.scaled_size(size, longest or max(size))
     if min(final) < _MIN_SHORT_SIDE:
         raise ArgumentError(
@@ -565,7 +582,9 @@ def _final_size(size, longest) -> tuple[int, int]:
     return final
 
 
-def _precision(precision) -> str:
+def _precision(
+    precision: Literal["auto", "float32", "bfloat16"],
+) -> Literal["auto", "float32", "bfloat16"]:
     """The precision to use; "auto" where bfloat16 would be faster."""
     if precision not in ("auto", "float32", "bfloat16"):
         raise ArgumentError(f"precision {precision!r}: give auto, float32 or bfloat16")
@@ -576,7 +595,12 @@ def _precision(precision) -> str:
     return precision
 
 
-def _bfloat16_holds(objective, content, styles, style_scale) -> bool:
+def _bfloat16_holds(
+    objective: Callable[..., Objective],
+    content: np.ndarray,
+    styles: Sequence[Style],
+    style_scale: float,
+) -> bool:
     """Whether it does, tried on a small image."""
     shape = content.shape[:2]
     small = images.resize(content, images.scaled_size(shape, _TRIAL_SIDE * max(shape) / min(shape)))
@@ -591,11 +615,12 @@ def _bfloat16_holds(objective, content, styles, style_scale) -> bool:
     return bool(np.vdot(one, other) > _SAME_DIRECTION * lengths)
 
 
-def _tile(tile, judge, size, optimizer) -> int | None:
+def _tile(tile: int | str, judge: Objective, size: tuple[int, int], optimizer: str) -> int | None:
     """The side of tiles to use, None for none; refuses what does not fit."""
     if isinstance(tile, str) and tile not in ("auto", "off"):
         raise ArgumentError(f"tile {tile!r}: give auto, off, or a side in pixels")
     pixels, free = math.prod(size), machine.usable_memory()
+    chosen: int | None = None
     # Bytes for each pixel of the picture, and those that a tile takes whatever the picture's size.
     fixed = 12 * (_ARRAYS + (_HISTORY if optimizer == "lbfgs" else 0))
     each, once = fixed + judge.bytes_per_pixel(), 0.0
@@ -603,27 +628,25 @@ def _tile(tile, judge, size, optimizer) -> int | None:
         halo, _ = features.receptive_field(judge.extractor)
         # Content features are kept for the whole image; the rest is of one tile.
         each = fixed + judge.kept_bytes_per_pixel()
-        for side in _TILES if tile == "auto" else (tile,):
-            tile = side
+        for side in (tile,) if isinstance(tile, int) else _TILES:
+            chosen = side
             once = min(pixels, (side + 2 * halo) ** 2) * judge.bytes_per_pixel()
             if pixels * each + once <= free:
                 break
-    else:
-        tile = None
     needed = pixels * each + once
     if needed > free:
         scale = math.sqrt(max(free - once, 0) / (pixels * each))
-        fits = tuple(max(1, int(side * scale)) for side in size)
+        height, width = (max(1, int(side * scale)) for side in size)
         raise TooLargeError(
             f"{size[1]}x{size[0]} pixels need about {needed / 1e9:.1f} GB of memory and "
             f"{machine.usable_memory() / 1e9:.1f} GB are free. Make the picture at most "
-            f"{fits[1]}x{fits[0]}" + (", or let it be tiled" if tile is None else ""),
-            fits,
+            f"{width}x{height}" + (", or let it be tiled" if chosen is None else ""),
+            (height, width),
         )
-    return tile
+    return chosen
 
 
-def _normalised(layers, name) -> dict[str, float]:
+def _normalised(layers: Mapping[str, float] | Sequence[str], name: str) -> dict[str, float]:
     layers = dict(layers) if isinstance(layers, Mapping) else dict.fromkeys(layers, 1.0)
     total = sum(layers.values())
     if not layers or min(layers.values()) < 0 or not total > 0:
@@ -631,7 +654,7 @@ def _normalised(layers, name) -> dict[str, float]:
     return {layer: weight / total for layer, weight in layers.items()}
 
 
-def _image(image, name) -> np.ndarray:
+def _image(image: np.ndarray, name: str) -> np.ndarray:
     image = np.asarray(image, np.float32)
     if image.ndim != 3 or image.shape[-1] != 3 or not image.size:
         raise ArgumentError(f"{name} of shape {image.shape}: give floats [H, W, 3] in [0, 1]")
@@ -641,19 +664,19 @@ def _image(image, name) -> np.ndarray:
 
 
 def _check(
-    styles,
+    styles: Sequence[Style],
     *,
-    optimizer,
-    color,
-    scale_factor,
-    steps,
-    size,
-    min_size,
-    averaging,
-    style_scale,
-    patience,
-    weights,
-):
+    optimizer: str,
+    color: str,
+    scale_factor: float,
+    steps: int,
+    size: int | None,
+    min_size: int,
+    averaging: float,
+    style_scale: float,
+    patience: int | None,
+    weights: Mapping[str, float],
+) -> None:
     if not styles:
         raise ArgumentError("no styles: give at least one")
     for i, style in enumerate(styles):

@@ -9,7 +9,9 @@ TILES = 8
 CLIP_LIMIT = 2.0
 
 
-def equalize(image: np.ndarray, *, clip_limit: float = CLIP_LIMIT, tiles: int = TILES):
+def equalize(
+    image: np.ndarray, *, clip_limit: float = CLIP_LIMIT, tiles: int = TILES
+) -> np.ndarray:
     """CLAHE of the lightness of an image, by OpenCV; a and b of CIE Lab stay as they are.
 
     Lightness is rounded to 256 levels, as many as the histograms have.
@@ -41,7 +43,7 @@ def equalize(image: np.ndarray, *, clip_limit: float = CLIP_LIMIT, tiles: int = 
 def with_target(photos: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """For `Dataset.map`: photos [B, H, W, 3] -> (photos, `equalize` of each as it is given)."""
 
-    def equalized(batch):
+    def equalized(batch: np.ndarray) -> np.ndarray:
         return np.stack([equalize(photo) for photo in batch])
 
     targets = tf.numpy_function(equalized, [photos], tf.float32, stateful=False)

@@ -21,7 +21,6 @@ import io
 import json
 import math
 import os
-import secrets
 import struct
 import threading
 import typing
@@ -30,8 +29,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, PngImagePlugin
 
+from tfstyle import files
 from tfstyle.images.arrays import (
     FLIPPED_LEFT_RIGHT,
     FLIPPED_UP_DOWN,
@@ -136,7 +136,7 @@ def read_text(path: str | os.PathLike, *, max_pixels: int = MAX_PIXELS) -> dict[
         ImageError: as `read`.
     """
     with _opened(read_bytes(path), str(path), max_pixels) as image:
-        if image.format == "PNG":
+        if isinstance(image, PngImagePlugin.PngImageFile):
             texts = {str(keyword): str(text) for keyword, text in image.text.items()}
             texts.pop(_XMP_KEYWORD, None)
             return texts
@@ -167,7 +167,7 @@ def read_xmp(path: str | os.PathLike, *, max_pixels: int = MAX_PIXELS) -> str | 
     """
     with _opened(read_bytes(path), str(path), max_pixels) as image:
         packet = image.info.get("xmp")
-        if image.format == "PNG":
+        if isinstance(image, PngImagePlugin.PngImageFile):
             packet = image.text.get(_XMP_KEYWORD)
     if isinstance(packet, bytes):
         packet = packet.decode("utf-8", "replace")
@@ -251,6 +251,7 @@ def _format(data: bytes, name: str) -> str:
             return kind
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "WEBP"
+    guess: str | None
     if data[4:8] == b"ftyp":
         guess = _FOREIGN_BRANDS.get(data[8:12], "MP4 or QuickTime")
     else:
@@ -314,7 +315,7 @@ def _to_srgb(image: Image.Image, data: bytes, name: str, background: float) -> n
         image = image.convert("RGBA")
         alpha = from_uint8(np.asarray(image.getchannel("A")))[..., None]
     if transform is not None:
-        image = ImageCms.applyTransform(image.convert(transform.input_mode), transform)
+        image = _transformed(image.convert(transform.input_mode), transform)
     rgb = from_uint8(np.asarray(image.convert("RGB")))
     return rgb if alpha is None else rgb * alpha + np.float32(background) * (1 - alpha)
 
@@ -336,6 +337,12 @@ def _srgb_transform(image: Image.Image) -> ImageCms.ImageCmsTransform | None:
         return None
 
 
+def _transformed(image: Image.Image, transform: ImageCms.ImageCmsTransform) -> Image.Image:
+    result = ImageCms.applyTransform(image, transform)
+    assert result is not None  # as it is only where the image itself is to change
+    return result
+
+
 def _changes_colors(transform: ImageCms.ImageCmsTransform) -> bool:
     """Whether a transform from RGB or grey to sRGB does more than to round.
 
@@ -347,7 +354,7 @@ def _changes_colors(transform: ImageCms.ImageCmsTransform) -> bool:
         "L": np.arange(256).reshape(16, 16),
     }[transform.input_mode]
     before = Image.fromarray(np.ascontiguousarray(probe, dtype=np.uint8))
-    after = np.asarray(ImageCms.applyTransform(before, transform), dtype=int)
+    after = np.asarray(_transformed(before, transform), dtype=int)
     return np.abs(after - np.asarray(before.convert("RGB"), dtype=int)).max() > 2
 
 
@@ -361,7 +368,7 @@ def _from_srgb(image: Image.Image, icc: bytes) -> tuple[Image.Image, bytes | Non
         if _changes_colors(back):
             # The same intent as when it was read, perceptual, so that the two cancel.
             forth = ImageCms.buildTransform(srgb, profile, "RGB", "RGB")
-            image = ImageCms.applyTransform(image, forth)
+            image = _transformed(image, forth)
             # Pillow leaves LittleCMS's rewriting of the profile there, and writes it into PNGs.
             del image.info["icc_profile"]
         return image, icc
@@ -495,13 +502,18 @@ def encode(
     stored, profile = Image.fromarray(to_uint8(image)), None
     if icc:
         stored, profile = _from_srgb(stored, icc)
-    options = {}
+    options: dict[str, object] = {}
     if format != "png":
         # Brush strokes are colour edges, which chroma subsampling would smear.
-        options = {"quality": quality} | ({"subsampling": 0} if format == "jpeg" else {})
-        options |= {"icc_profile": profile} if profile else {}
-        options |= _comment(text, format) if text else {}
-        options |= {"xmp": xmp.encode()} if xmp else {}
+        options["quality"] = quality
+        if format == "jpeg":
+            options["subsampling"] = 0
+        if profile:
+            options["icc_profile"] = profile
+        if text:
+            options |= _comment(text, format)
+        if xmp:
+            options["xmp"] = xmp.encode()
     file = io.BytesIO()
     try:
         stored.save(file, format, **options)
@@ -612,16 +624,11 @@ def write(
     if finish:
         data = finish(data, format)
     # A plain open instead of tempfile's: it gives the file the permissions of the user's umask.
-    temporary = path.parent / f".tfstyle-{secrets.token_hex(8)}.tmp"
     try:
-        with open(temporary, "xb") as file:
+        with files.whole(path) as temporary, open(temporary, "xb") as file:
             file.write(data)
-        os.replace(temporary, path)
     except OSError as error:
         raise ImageError(f"{path}: cannot be written ({error.strerror}).") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def list_images(path: str | os.PathLike) -> list[Path]:
@@ -639,13 +646,13 @@ def list_images(path: str | os.PathLike) -> list[Path]:
     if not path.is_dir():
         raise ImageError(f"{path}: no such file or folder.")
 
-    def refuse(error):
+    def refuse(error: OSError) -> typing.NoReturn:
         raise ImageError(f"{error.filename}: folder cannot be read ({error.strerror}).")
 
     found = []
-    for folder, folders, files in os.walk(path, onerror=refuse):
+    for folder, folders, names in os.walk(path, onerror=refuse):
         folders[:] = [f for f in folders if not f.startswith(".")]
         found += [
-            Path(folder, f) for f in files if not f.startswith(".") and f.lower().endswith(SUFFIXES)
+            Path(folder, f) for f in names if not f.startswith(".") and f.lower().endswith(SUFFIXES)
         ]
     return sorted(found)

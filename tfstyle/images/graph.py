@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import typing
+from collections.abc import Callable
 
 from tfstyle.images.arrays import (
     FLIPPED_LEFT_RIGHT,
@@ -39,7 +40,7 @@ def decode(encoded: tf.Tensor, *, max_pixels: int = MAX_PIXELS) -> tf.Tensor:
 
 
 @functools.cache
-def _decode_function():
+def _decode_function() -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
     # A function of its own: traced once for all datasets and models, and quick when called eagerly.
     import tensorflow as tf
 
@@ -59,19 +60,19 @@ def _decode(encoded: tf.Tensor, max_pixels: tf.Tensor) -> tf.Tensor:
         is_png | is_jpeg, ["not a JPEG or PNG file: give one of these to the in-graph decoder"]
     )
 
-    def checked(height, width):
+    def checked(height: tf.Tensor, width: tf.Tensor) -> tf.Operation:
         pixels = tf.cast(height, tf.int64) * tf.cast(width, tf.int64)
         message = "{}x{} pixels, above the limit of {}"
         message = tf.strings.format(message, (width, height, max_pixels))
         return tf.debugging.Assert(pixels <= max_pixels, [message])
 
-    def png():
+    def png() -> tf.Tensor:
         # IHDR is the first chunk of every PNG: length, name, then width and height.
         size = tf.io.decode_raw(tf.strings.substr(head, 16, 8), tf.int32, little_endian=False)
         with tf.control_dependencies([checked(size[1], size[0])]):
             return decode_png(encoded)
 
-    def jpeg():
+    def jpeg() -> tf.Tensor:
         shape = tf.image.extract_jpeg_shape(encoded)
         with tf.control_dependencies([checked(shape[0], shape[1])]):
             # Pillow's libjpeg uses the accurate DCT too; TensorFlow's default is the fast one.
@@ -83,6 +84,18 @@ def _decode(encoded: tf.Tensor, max_pixels: tf.Tensor) -> tf.Tensor:
 
 
 def decode_png(encoded: tf.Tensor, background: float = 1.0) -> tf.Tensor:
+    """Decodes a PNG inside a graph, with alpha composited on grey of the value `background`.
+
+    Args:
+        encoded: scalar string, the bytes of a PNG.
+        background: in [0, 1].
+
+    Returns:
+        float32 RGB in [0, 1], [H, W, 3].
+
+    Raises:
+        tf.errors.InvalidArgumentError: when run on a damaged or foreign file.
+    """
     import tensorflow as tf
 
     # As 16 bits whatever the file holds: 8-bit values v come as 257 v, so the division is exact.
@@ -106,7 +119,9 @@ def _exif_orientation(encoded: tf.Tensor) -> tf.Tensor:
     data = tf.io.decode_raw(encoded, tf.uint8)
     length = tf.size(data, out_type=tf.int64)
 
-    def number(position, count, little_endian=False):
+    def number(
+        position: tf.Tensor, count: int, little_endian: bool | tf.Tensor = False
+    ) -> tf.Tensor:
         """`count` bytes at each position as one int64; bytes past the end are 0."""
         places = position[..., None] + tf.range(count, dtype=tf.int64)
         inside = (places >= 0) & (places < length)
@@ -116,16 +131,16 @@ def _exif_orientation(encoded: tf.Tensor) -> tf.Tensor:
         weights = tf.where(little_endian, tf.constant(rising, tf.int64), rising[::-1])
         return tf.reduce_sum(values * weights, axis=-1)
 
-    def is_exif(position):
+    def is_exif(position: tf.Tensor) -> tf.Tensor:
         marker = number(position, 2) == 0xFFE1
         return marker & (number(position + 4, 6) == int.from_bytes(b"Exif\0\0", "big"))
 
-    def is_other_segment(position):
+    def is_other_segment(position: tf.Tensor) -> tf.Tensor:
         marker = number(position, 2)
         # The compressed image begins at FFDA; what is not FFxx is no segment.
         return (marker >= 0xFFC0) & (marker != 0xFFDA) & ~is_exif(position)
 
-    def next_segment(position):
+    def next_segment(position: tf.Tensor) -> tuple[tf.Tensor]:
         fill_byte = number(position, 2) == 0xFFFF
         one = tf.constant(1, tf.int64)
         return (position + tf.where(fill_byte, one, 2 + number(position + 2, 2)),)
@@ -151,7 +166,9 @@ def _exif_orientation(encoded: tf.Tensor) -> tf.Tensor:
 def _turn_in_graph(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
     import tensorflow as tf
 
-    def when(condition, turned, image):
+    def when(
+        condition: tf.Tensor, turned: Callable[[tf.Tensor], tf.Tensor], image: tf.Tensor
+    ) -> tf.Tensor:
         return tf.cond(condition, lambda: turned(image), lambda: image)
 
     image = when(orientation >= 5, lambda x: tf.transpose(x, [1, 0, 2]), image)

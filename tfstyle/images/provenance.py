@@ -10,6 +10,8 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 from xml.sax import saxutils
 
 import tfstyle
@@ -43,7 +45,7 @@ class SigningError(TfstyleError, ValueError):
     """A picture that cannot be signed; the message names the file and the mend."""
 
 
-def notes(made: Mapping[str, object]) -> dict[str, object]:
+def notes(made: Mapping[str, object]) -> dict[str, Any]:
     """What `images.encode` and `images.write` take to note in a file what made it.
 
     Args:
@@ -65,7 +67,7 @@ def notes(made: Mapping[str, object]) -> dict[str, object]:
     }
 
 
-def found(path: str | os.PathLike) -> dict[str, object]:
+def found(path: str | os.PathLike) -> dict[str, Any]:
     """What the plain metadata of a file say.
 
     Returns:
@@ -157,7 +159,7 @@ def signer(certificates: str | os.PathLike, key: str | os.PathLike) -> Callable:
     return sign
 
 
-def verified(path: str | os.PathLike) -> dict[str, object] | None:
+def verified(path: str | os.PathLike) -> dict[str, Any] | None:
     """The signed manifest of a file; None where it has none.
 
     Returns:
@@ -206,7 +208,7 @@ def can_verify() -> bool:
     return True
 
 
-def _c2pa():
+def _c2pa() -> ModuleType:
     try:
         import c2pa
     except ModuleNotFoundError as error:
@@ -214,7 +216,7 @@ def _c2pa():
     return c2pa
 
 
-def _bytes(path) -> bytes:
+def _bytes(path: str | os.PathLike) -> bytes:
     try:
         return Path(path).read_bytes()
     except OSError as error:

@@ -25,7 +25,7 @@ def sample_grid(
     return np.concatenate([np.concatenate(list(row), axis=1) for row in (photos, stylized)])
 
 
-def tiled(digits, columns: int = 10) -> np.ndarray:
+def tiled(digits: np.ndarray, columns: int = 10) -> np.ndarray:
     """Digits as one picture, row by row, black where the last row is not full.
 
     Args:

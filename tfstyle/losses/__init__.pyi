@@ -30,5 +30,6 @@ from .style import (
     wasserstein_style_loss as wasserstein_style_loss,
 )
 from .weights import (
+    GanWeights as GanWeights,
     Weights as Weights,
 )

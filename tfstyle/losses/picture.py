@@ -14,7 +14,7 @@ from tfstyle.errors import ArgumentError
 ROUNDING = 1 / (12 * 255**2)
 
 
-def pixel_loss(*, images, target) -> tf.Tensor:
+def pixel_loss(*, images: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
     """Mean squared difference of images, of which the PSNR is -10 log10.
 
     `images`, `target`: [B, H, W, C] in [0, 1]. Returns a scalar float32.
@@ -22,7 +22,7 @@ def pixel_loss(*, images, target) -> tf.Tensor:
     return tf.reduce_mean(tf.square(tf.cast(images, "float32") - tf.cast(target, "float32")))
 
 
-def total_variation(images) -> tf.Tensor:
+def total_variation(images: tf.Tensor) -> tf.Tensor:
     """Mean squared difference of neighbouring pixels, down plus across.
 
     Anisotropic, after Mahendran and Vedaldi 2014 (https://arxiv.org/abs/1412.0035), beta = 2; the
@@ -36,7 +36,7 @@ def total_variation(images) -> tf.Tensor:
     """
     images = tf.cast(images, "float32")
 
-    def mean_square(difference):
+    def mean_square(difference: tf.Tensor) -> tf.Tensor:
         count = tf.cast(tf.size(difference), "float32")
         return tf.math.divide_no_nan(tf.reduce_sum(tf.square(difference)), count)
 
@@ -45,7 +45,9 @@ def total_variation(images) -> tf.Tensor:
     return down + across
 
 
-def checkerboard_ratios(images, *, strides: Sequence[int] = (2, 4, 8)) -> dict[int, tf.Tensor]:
+def checkerboard_ratios(
+    images: tf.Tensor, *, strides: Sequence[int] = (2, 4, 8)
+) -> dict[int, tf.Tensor]:
     """How strongly patterns of the periods that up-sampling leaves stand out of the spectrum.
 
     A network that up-samples by s, at once or in steps, may leave a pattern that repeats every s
@@ -95,7 +97,7 @@ def checkerboard_ratios(images, *, strides: Sequence[int] = (2, 4, 8)) -> dict[i
         power += tf.reduce_mean(energy, axis=1) / len(corners)
     offsets = [sign * i for i in range(3, 7) for sign in (-1, 1)]
 
-    def ratio(u, v):
+    def ratio(u: int, v: int) -> tf.Tensor:
         near = [power[:, (u + i) % window, v] for i in offsets if u]
         near += [power[:, u, (v + i) % window] for i in offsets if v]
         near = tf.exp(tf.reduce_mean(tf.math.log(tf.stack(near)), axis=0))
@@ -107,12 +109,12 @@ def checkerboard_ratios(images, *, strides: Sequence[int] = (2, 4, 8)) -> dict[i
     }
 
 
-def _starts(length, window):
+def _starts(length: int, window: int) -> list[int]:
     """Where windows that overlap by half begin; the last one ends with the image."""
     return sorted({*range(0, length - window + 1, window // 2), length - window})
 
 
-def checkerboard_loss(*, images, strides: Sequence[int] = (2, 4, 8)) -> tf.Tensor:
+def checkerboard_loss(*, images: tf.Tensor, strides: Sequence[int] = (2, 4, 8)) -> tf.Tensor:
     """By how much the `checkerboard_ratios` are above 1, what photos have, in powers of e.
 
     Args:
@@ -128,7 +130,7 @@ def checkerboard_loss(*, images, strides: Sequence[int] = (2, 4, 8)) -> tf.Tenso
     return tf.reduce_mean(tf.nn.relu(tf.math.log(tf.cast(ratios, "float32"))))
 
 
-def identity_loss(*, images, target) -> tf.Tensor:
+def identity_loss(*, images: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
     """|G(y) - y|: a picture in the style already is to stay; Zhu et al. 2017, section 5.2.
 
     https://arxiv.org/abs/1703.10593. The mean in place of the sum makes it independent of the size.
@@ -143,7 +145,7 @@ def identity_loss(*, images, target) -> tf.Tensor:
     return tf.reduce_mean(tf.abs(tf.cast(images, "float32") - tf.cast(target, "float32")))
 
 
-def color_loss(*, images, target, sigma: float = 3.0) -> tf.Tensor:
+def color_loss(*, images: tf.Tensor, target: tf.Tensor, sigma: float = 3.0) -> tf.Tensor:
     """Mean squared difference of both blurred: colours where they are, no matter their texture.
 
     Ignatov et al. 2017 (https://arxiv.org/abs/1704.02470), eqs. 1 and 2, with the mean over pixels
@@ -164,7 +166,7 @@ def color_loss(*, images, target, sigma: float = 3.0) -> tf.Tensor:
     return tf.reduce_mean(tf.square(blurred))
 
 
-def _gaussian(length, sigma):
+def _gaussian(length: tf.Tensor, sigma: float) -> tf.Tensor:
     """[length, length]: row i blurs to position i, and sums to 1."""
     positions = tf.cast(tf.range(length), "float32")
     return tf.nn.softmax(-tf.square((positions[:, None] - positions) / sigma) / 2)

@@ -43,7 +43,7 @@ PRESETS = {
 }
 
 
-def gram(features, *, weights=None) -> tf.Tensor:
+def gram(features: tf.Tensor, *, weights: tf.Tensor | None = None) -> tf.Tensor:
     """Gram matrix over positions, G = F'F / (H W); Gatys et al. 2015, eq. 3, per position.
 
     Dividing by the number of positions makes it independent of the image's size.
@@ -71,7 +71,7 @@ def gram(features, *, weights=None) -> tf.Tensor:
     )
 
 
-def channel_means(features, *, weights=None) -> tf.Tensor:
+def channel_means(features: tf.Tensor, *, weights: tf.Tensor | None = None) -> tf.Tensor:
     """Mean over positions of each channel: [B, H, W, C] -> [B, C] float32.
 
     `weights` as in `gram`: [K, H, W] of one image's [1, H, W, C] give K means.
@@ -85,14 +85,14 @@ def channel_means(features, *, weights=None) -> tf.Tensor:
     return tf.math.divide_no_nan(tf.reduce_sum(flat * weights, axis=1), total)
 
 
-def _shares(weights):
+def _shares(weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """[B, H, W] -> [B, H W, 1] and their sums [B, 1]."""
     weights = tf.cast(weights, "float32")
     flat = tf.reshape(weights, (tf.shape(weights)[0], -1, 1))
     return flat, tf.reduce_sum(flat, axis=1)
 
 
-def content_loss(*, features, target) -> tf.Tensor:
+def content_loss(*, features: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
     """Feature reconstruction relative to the target's energy: ||F - T||^2 / ||T||^2.
 
     Gatys et al. 2015, eq. 1, divided by the target's squared norm instead of multiplied by 1/2, so
@@ -111,7 +111,10 @@ def content_loss(*, features, target) -> tf.Tensor:
 
 
 def style_loss(
-    *, grams: Mapping[str, tf.Tensor], targets: Mapping[str, tf.Tensor], layer_weights=None
+    *,
+    grams: Mapping[str, tf.Tensor],
+    targets: Mapping[str, tf.Tensor],
+    layer_weights: Mapping[str, float] | None = None,
 ) -> tf.Tensor:
     """Gram style loss, sum over layers of w_l ||G_l - T_l||^2 / ||T_l||^2.
 
@@ -144,7 +147,7 @@ def wasserstein_style_loss(
     grams: Mapping[str, tf.Tensor],
     target_means: Mapping[str, tf.Tensor],
     target_grams: Mapping[str, tf.Tensor],
-    layer_weights=None,
+    layer_weights: Mapping[str, float] | None = None,
 ) -> tf.Tensor:
     """Squared 2-Wasserstein distance of the features' Gaussians, sum over layers of w_l W_l / E_l.
 
@@ -186,7 +189,7 @@ def wasserstein_style_loss(
     return total
 
 
-def _fidelity(covariance, target, energy):
+def _fidelity(covariance: tf.Tensor, target: tf.Tensor, energy: tf.Tensor) -> tf.Tensor:
     """tr((D^1/2 C D^1/2)^1/2), of which the derivative by C is finite everywhere."""
     root = _square_root(target)
     _, vectors = tf.linalg.eigh(tf.stop_gradient(root @ covariance @ root))
@@ -201,18 +204,20 @@ def _fidelity(covariance, target, energy):
     return tf.reduce_sum(values / tf.sqrt(tf.maximum(values, smallest)), axis=-1)
 
 
-def _outer(mean):
+def _outer(mean: tf.Tensor) -> tf.Tensor:
     return mean[:, :, None] * mean[:, None, :]
 
 
-def _square_root(matrix):
+def _square_root(matrix: tf.Tensor) -> tf.Tensor:
     """Symmetric root of positive semidefinite matrices [B, C, C]."""
     values, vectors = tf.linalg.eigh(matrix)
     roots = tf.sqrt(tf.maximum(values, 0.0))
     return tf.matmul(vectors * roots[:, None, :], vectors, transpose_b=True)
 
 
-def _layer_weights(layer_weights, targets) -> Mapping[str, float]:
+def _layer_weights(
+    layer_weights: Mapping[str, float] | None, targets: Mapping[str, tf.Tensor]
+) -> Mapping[str, float]:
     if layer_weights is None:
         return {layer: 1 / len(targets) for layer in targets}
     if set(layer_weights) != set(targets):
@@ -223,7 +228,7 @@ def _layer_weights(layer_weights, targets) -> Mapping[str, float]:
     return layer_weights
 
 
-def gatys_content_loss(*, features, target) -> tf.Tensor:
+def gatys_content_loss(*, features: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
     """1/2 sum (F - P)^2 over positions and channels; Gatys et al. 2015, eq. 1, as published.
 
     It grows with the image and differs between layers: `content_loss` does not. `features`,
@@ -234,7 +239,10 @@ def gatys_content_loss(*, features, target) -> tf.Tensor:
 
 
 def gatys_style_loss(
-    *, grams: Mapping[str, tf.Tensor], targets: Mapping[str, tf.Tensor], layer_weights=None
+    *,
+    grams: Mapping[str, tf.Tensor],
+    targets: Mapping[str, tf.Tensor],
+    layer_weights: Mapping[str, float] | None = None,
 ) -> tf.Tensor:
     """sum over layers of w_l / (4 N_l^2) ||G_l - A_l||^2; Gatys et al. 2015, eqs. 4 and 5.
 

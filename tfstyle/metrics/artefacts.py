@@ -8,7 +8,7 @@ from tfstyle import losses
 from tfstyle.errors import ArgumentError
 
 
-def checkerboard(image, *, strides: Sequence[int] = (2, 4, 8)) -> dict[int, float]:
+def checkerboard(image: np.ndarray, *, strides: Sequence[int] = (2, 4, 8)) -> dict[int, float]:
     """How strongly patterns of the periods that up-sampling leaves stand out of the spectrum.
 
     `losses.checkerboard_ratios` of one image, and what it says there. A pattern has overtones: one
@@ -32,7 +32,7 @@ def checkerboard(image, *, strides: Sequence[int] = (2, 4, 8)) -> dict[int, floa
     return {stride: float(ratio[0]) for stride, ratio in ratios.items()}
 
 
-def border_marks(image, *, width: int = 8) -> float:
+def border_marks(image: np.ndarray, *, width: int = 8) -> float:
     """How much more changes from line to line near the image's border than just inside of it.
 
     Padding makes a network treat the border as it treats nothing else: it may leave a frame some
@@ -82,6 +82,7 @@ def border_marks(image, *, width: int = 8) -> float:
     return float(np.exp(np.mean(logs)))
 
 
-def as_picture(image):
+def as_picture(image: np.ndarray) -> np.ndarray:
+    """[H, W, 3] or [1, H, W, 3] -> [H, W, 3], float64."""
     image = np.asarray(image, "float64")
     return image[0] if image.ndim == 4 else image

@@ -28,6 +28,9 @@ _MIN_SIDE = 16
 # Below it AlexNet's deeper layers have no positions.
 LPIPS_MIN_SIDE = 31
 
+# Images [B, H, W, 3] in [0, 1] -> {layer: features [B, h, w, C]}, such as `features.vgg16`'s model.
+Extractor = Callable[[tf.Tensor], Mapping[str, tf.Tensor]]
+
 
 @dataclasses.dataclass(frozen=True)
 class Scores:
@@ -38,34 +41,46 @@ class Scores:
     content_distance: float
 
 
-def as_batch(image, least=_MIN_SIDE):
-    image = tf.convert_to_tensor(image, "float32")
-    image = image[None] if image.shape.rank == 3 else image
-    height, width = image.shape[1:3]
+def as_batch(image: np.ndarray, least: int = _MIN_SIDE) -> tf.Tensor:
+    """[H, W, 3] or [B, H, W, 3] -> [B, H, W, 3], float32.
+
+    Raises:
+        ValueError: where a side is below `least` pixels.
+    """
+    batch = tf.convert_to_tensor(image, "float32")
+    batch = batch[None] if batch.shape.rank == 3 else batch
+    height, width = batch.shape[1:3]
     if min(height, width) < least:
         raise ArgumentError(
             f"image of {height}x{width} pixels: distances need {least} on each side, since the "
             "extractor's last layer is at a sixteenth. Give a larger image or a larger size."
         )
-    return image
+    return batch
 
 
-def grams_of(of_image):
+def grams_of(of_image: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """{layer: Gram matrix [B, C, C]} of an image's features, of the layers that stand for style."""
     return {layer: losses.gram(of_image[layer]) for layer in losses.STYLE_LAYERS}
 
 
-def style_distance_of(output_features, style_grams):
+def style_distance_of(
+    output_features: Mapping[str, tf.Tensor], style_grams: Mapping[str, tf.Tensor]
+) -> float:
+    """`style_distance` of features, and the Gram matrices of the style (`grams_of`)."""
     return float(losses.style_loss(grams=grams_of(output_features), targets=style_grams))
 
 
-def content_distance_of(output_features, content_features):
+def content_distance_of(
+    output_features: Mapping[str, tf.Tensor], content_features: Mapping[str, tf.Tensor]
+) -> float:
+    """`content_distance` of features."""
     layer = losses.CONTENT_LAYER
     return float(
         losses.content_loss(features=output_features[layer], target=content_features[layer])
     )
 
 
-def style_distance(output, style, *, extractor) -> float:
+def style_distance(output: np.ndarray, style: np.ndarray, *, extractor: Extractor) -> float:
     """Mean over block1..5_conv1 of ||G(o) - G(s)||^2 / ||G(s)||^2, G = F'F / (H W).
 
     0 is the style's own statistics; 1 is that of an image without features.
@@ -80,7 +95,7 @@ def style_distance(output, style, *, extractor) -> float:
     return style_distance_of(extractor(as_batch(output)), grams_of(extractor(as_batch(style))))
 
 
-def content_distance(output, content, *, extractor) -> float:
+def content_distance(output: np.ndarray, content: np.ndarray, *, extractor: Extractor) -> float:
     """||F(o) - F(c)||^2 / ||F(c)||^2 at block4_conv2.
 
     0 is the content itself; around 2 nothing of it is left but chance agreement.
@@ -101,7 +116,14 @@ def content_distance(output, content, *, extractor) -> float:
     return content_distance_of(extractor(output), extractor(content))
 
 
-def evaluate(output, content, style, *, extractor, size: int = 512) -> Scores:
+def evaluate(
+    output: np.ndarray,
+    content: np.ndarray,
+    style: np.ndarray,
+    *,
+    extractor: Extractor,
+    size: int = 512,
+) -> Scores:
     """Scores of one stylized image.
 
     Args:
@@ -130,7 +152,7 @@ def evaluate(output, content, style, *, extractor, size: int = 512) -> Scores:
 
 
 def evaluate_all(
-    stylize: Callable, photos: Iterable, style, *, extractor, size: int = 512
+    stylize: Callable, photos: Iterable, style: np.ndarray, *, extractor: Extractor, size: int = 512
 ) -> dict[str, float]:
     """Mean scores of a stylizer over several photos, as `evaluate` gives them.
 
@@ -156,7 +178,7 @@ def evaluate_all(
 
 
 def evaluate_styles(
-    stylize: Callable, photos: Iterable, styles: Mapping, *, extractor, size: int = 512
+    stylize: Callable, photos: Iterable, styles: Mapping, *, extractor: Extractor, size: int = 512
 ) -> dict:
     """`evaluate_all` for each style of a stylizer of several.
 
@@ -180,7 +202,7 @@ def evaluate_styles(
     return {**mean, "by_style": by_style}
 
 
-def psnr(image, reference) -> float:
+def psnr(image: np.ndarray, reference: np.ndarray) -> float:
     """Peak signal-to-noise ratio of images of one size: -10 log10 of the mean squared difference.
 
     In dB, of values in [0, 1]; infinite for equal images. The difference is of all three channels.
@@ -198,7 +220,7 @@ def psnr(image, reference) -> float:
     return float(-10 * np.log10(error)) if error else math.inf
 
 
-def local_contrast(image, *, window: int = 16) -> np.ndarray:
+def local_contrast(image: np.ndarray, *, window: int = 16) -> np.ndarray:
     """RMS contrast of each window: the standard deviation of luma (Rec. 601) over its pixels.
 
     Peli 1990, "Contrast in complex images" (Journal of the Optical Society of America A 7, pp.
@@ -245,7 +267,7 @@ def evaluate_target(
         the share of windows between neighbouring "edges", each of "photo", "output" and "target".
     """
     decibels, errors = [], []
-    contrasts = {"photo": [], "output": [], "target": []}
+    found: dict[str, list[np.ndarray]] = {"photo": [], "output": [], "target": []}
     for path in photos:
         photo = images.fit(images.read(path), size)
         # Through uint8, as files would be.
@@ -255,8 +277,8 @@ def evaluate_target(
         errors.append(np.sqrt(((output - wanted) ** 2).mean()))
         decibels.append([min(psnr(each, wanted), 100.0) for each in (output, photo)])
         for key, image in (("photo", photo), ("output", output), ("target", wanted)):
-            contrasts[key].append(local_contrast(image, window=window).ravel())
-    contrasts = {key: np.concatenate(values) for key, values in contrasts.items()}
+            found[key].append(local_contrast(image, window=window).ravel())
+    contrasts = {key: np.concatenate(values) for key, values in found.items()}
     edges = np.linspace(0, 0.5, 11)
     after, before = np.transpose(decibels)
     return {
@@ -290,7 +312,7 @@ def contrast_table(figures: Mapping) -> str:
     return "\n".join(lines)
 
 
-def lpips(image_a, image_b, *, extractor) -> float:
+def lpips(image_a: np.ndarray, image_b: np.ndarray, *, extractor: Extractor) -> float:
     """Learned perceptual distance of two images of one size (LPIPS 0.1, AlexNet, linear heads).
 
     Zhang et al. 2018, "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric"
@@ -329,12 +351,12 @@ def lpips(image_a, image_b, *, extractor) -> float:
 
 
 @functools.cache
-def _lpips_heads():
+def _lpips_heads() -> dict[str, np.ndarray]:
     with resources.files("tfstyle").joinpath("assets/alexnet_lpips.npz").open("rb") as file:
         stored = np.load(file)
         return {f"conv{i + 1}": stored[f"lpips_lin{i}"] for i in range(5)}
 
 
-def _unit(features):
+def _unit(features: tf.Tensor) -> tf.Tensor:
     # The small number is that of the reference implementation.
     return features / (tf.norm(features, axis=-1, keepdims=True) + 1e-10)

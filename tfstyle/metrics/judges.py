@@ -16,7 +16,9 @@ from tfstyle.errors import ArgumentError
 from tfstyle.networks.digits import digit_classifier
 
 
-def train_judge(digits, labels, *, width: int = 32, epochs: int = 4, seed: int = 0) -> keras.Model:
+def train_judge(
+    digits: np.ndarray, labels: np.ndarray, *, width: int = 32, epochs: int = 4, seed: int = 0
+) -> keras.Model:
     """A classifier to judge generated digits by, trained on real ones and on what is no digit.
 
     Trained on digits alone, a classifier is sure of much that is none. So it is also given the
@@ -98,7 +100,9 @@ class Recognised(NamedTuple):
     classes: int  # those that make up at least `least` of all digits
 
 
-def recognised(probabilities, *, confidence: float = 0.9, least: float = 0.01) -> Recognised:
+def recognised(
+    probabilities: np.ndarray, *, confidence: float = 0.9, least: float = 0.01
+) -> Recognised:
     """What share of digits is surely one of the classes, and how many classes occur.
 
     Args:
@@ -117,7 +121,12 @@ def recognised(probabilities, *, confidence: float = 0.9, least: float = 0.01) -
 
 
 def nearest_mean_classifier(
-    extractor: keras.Model, pictures, labels, *, batch_size: int = 32, name: str = "nearest_mean"
+    extractor: keras.Model,
+    pictures: np.ndarray,
+    labels: np.ndarray,
+    *,
+    batch_size: int = 32,
+    name: str = "nearest_mean",
 ) -> keras.Model:
     """Classifier in closed form, as a judge that no training has touched.
 
@@ -174,7 +183,7 @@ def nearest_mean_classifier(
     return model
 
 
-def odds_of_any_style(logits) -> tf.Tensor:
+def odds_of_any_style(logits: tf.Tensor) -> tf.Tensor:
     """Log odds that a picture is of any of N styles and not generated: [B, N + 1] -> [B].
 
     Args:
@@ -191,7 +200,7 @@ class Classed(NamedTuple):
     confusion: list[list[int]]  # pictures of each style (row) given each class (column)
 
 
-def classed(logits, styles, *, count: int) -> Classed:
+def classed(logits: np.ndarray, styles: np.ndarray, *, count: int) -> Classed:
     """How often pictures are given their style.
 
     Args:

@@ -7,7 +7,7 @@ import numpy as np
 
 from tfstyle import images
 from tfstyle.errors import ArgumentError
-from tfstyle.metrics.distances import as_batch
+from tfstyle.metrics.distances import Extractor, as_batch
 
 # The deepest layer that is bundled, as the kernel inception distance takes Inception's deepest.
 KID_LAYER = "block5_conv1"
@@ -16,7 +16,12 @@ KID_SIZE = 256
 
 
 def kid(
-    features_x, features_y, *, subset_size: int, subsets: int = 100, seed: int = 0
+    features_x: np.ndarray,
+    features_y: np.ndarray,
+    *,
+    subset_size: int,
+    subsets: int = 100,
+    seed: int = 0,
 ) -> tuple[float, float]:
     """Kernel inception distance of two sets of features: how far apart their distributions are.
 
@@ -63,11 +68,11 @@ def kid(
     return float(np.mean(estimates)), float(np.std(estimates))
 
 
-def _squared_mmd(x, y):
-    def kernel(a, b):
+def _squared_mmd(x: np.ndarray, y: np.ndarray) -> float:
+    def kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return (a @ b.T / a.shape[1] + 1) ** 3
 
-    def among(a):
+    def among(a: np.ndarray) -> float:
         k = kernel(a, a)
         return (k.sum() - np.trace(k)) / (len(a) * (len(a) - 1))
 
@@ -78,7 +83,7 @@ def vgg16_kid(
     images_x: Iterable,
     images_y: Iterable,
     *,
-    extractor,
+    extractor: Extractor,
     subset_size: int,
     subsets: int = 100,
     seed: int = 0,
@@ -114,7 +119,17 @@ def vgg16_kid(
     return kid(*pooled, subset_size=subset_size, subsets=subsets, seed=seed)
 
 
-def pooled_features(pictures, extractor, size, batch_size):
+def pooled_features(
+    pictures: Iterable, extractor: Extractor, size: int, batch_size: int
+) -> np.ndarray:
+    """What `vgg16_kid` compares: a row of 512 numbers for each picture, [N, 512] float64.
+
+    Args:
+        pictures, extractor, size, batch_size: as there.
+
+    Raises:
+        ValueError: for no pictures.
+    """
     pictures = iter(pictures)
     rows = []
     while some := list(itertools.islice(pictures, batch_size)):

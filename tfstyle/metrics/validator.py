@@ -5,7 +5,9 @@ import os
 import statistics
 from collections.abc import Callable, Sequence
 
+import keras
 import numpy as np
+import tensorflow as tf
 
 from tfstyle import features, images, losses
 from tfstyle.errors import ArgumentError
@@ -63,7 +65,7 @@ class Validator:
         photos: Sequence[str | os.PathLike | np.ndarray],
         paintings: Sequence[str | os.PathLike | np.ndarray] | None = None,
         size: int = 256,
-    ):
+    ) -> None:
         """
         Args:
             photos: files, or images [H, W, 3] in [0, 1]; scaled down to `size`.
@@ -96,14 +98,14 @@ class Validator:
             - border_marks: of images of 48 pixels a side.
         """
         figures: dict[str, list[float]] = {}
-        outputs = []
+        outputs: list[np.ndarray] = []
         for photo in map(self._read, self._photos):
             output = images.from_uint8(images.to_uint8(stylize(photo)))
             if output.shape != photo.shape:
                 output = images.resize(output, photo.shape[:2])
             outputs.append(output)
             of_output, of_photo = (self._vgg16(as_batch(image)) for image in (output, photo))
-            found = {}
+            found: dict[str, float] = {}
             if self._paintings:
                 distance = style_distance_of(of_output, self._style)
                 base = max(style_distance_of(of_photo, self._style), 1e-12)
@@ -127,25 +129,25 @@ class Validator:
         subset_size = min(len(pooled), len(self._pooled))
         return {"vgg16_kid": kid(pooled, self._pooled, subset_size=subset_size)[0], **means}
 
-    def _read(self, image):
+    def _read(self, image: str | os.PathLike | np.ndarray) -> np.ndarray:
         image = np.asarray(image) if isinstance(image, np.ndarray) else images.read(image)
         return images.fit(image, self._size)
 
     @functools.cached_property
-    def _style(self):
+    def _style(self) -> dict[str, tf.Tensor]:
         """{layer: mean Gram matrix of the paintings, [1, C, C]}"""
-        sums = {}
+        sums: dict[str, tf.Tensor] = {}
         for painting in map(self._read, self._paintings):
             for layer, gram in grams_of(self._vgg16(as_batch(painting))).items():
                 sums[layer] = sums.get(layer, 0) + gram
         return {layer: total / len(self._paintings) for layer, total in sums.items()}
 
     @functools.cached_property
-    def _pooled(self):
+    def _pooled(self) -> np.ndarray:
         return pooled_features(map(self._read, self._paintings), self._vgg16, KID_SIZE, 8)
 
 
 @functools.cache
-def _networks():
+def _networks() -> tuple[keras.Model, keras.Model]:
     """VGG16 and AlexNet for all validators of the process."""
     return features.vgg16(LAYERS), features.alexnet()

@@ -7,6 +7,9 @@ Histogram Equalization and Its Variations" (Computer Vision, Graphics, and Image
 474-485).
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -14,6 +17,8 @@ import tensorflow as tf
 from tfstyle.errors import ArgumentError
 from tfstyle.images.contrast import TILES
 from tfstyle.networks import layers
+from tfstyle.networks.layers import Shape
+from tfstyle.networks.recorded import recorded
 
 # Linear sRGB -> CIE XYZ over that of its white, D65; ITU-R BT.709 primaries, as OpenCV has them.
 _TO_XYZ = np.array(
@@ -22,6 +27,7 @@ _TO_XYZ = np.array(
 _KNEE = 6 / 29  # of the cube root of CIE Lab (CIE 15:2004, 8.2.1.1)
 
 
+@recorded
 def curve_generator(
     *, knots: int = 16, width: int = 64, tiles: int = TILES, name: str = "clahe"
 ) -> keras.Model:
@@ -43,7 +49,7 @@ def curve_generator(
         Functional model, [B, H, W, 3] in [0, 1] -> [B, H, W, 3] in [0, 1], any size from 1x1.
         Colours are float32 under every dtype policy.
     """
-    full = {"dtype": "float32"}
+    full: dict[str, Any] = {"dtype": "float32"}
     images = keras.Input((None, None, 3), name="images")
     roots = CubeRoots(**full)(layers.PadToMultiple(tiles, **full)(images))
     levels = Levels(knots, **full)(roots)
@@ -59,7 +65,7 @@ def curve_generator(
     return keras.Model(images, layers.CropLike(**full)([x, images]), name=name)
 
 
-def _mixed(x, matrix):
+def _mixed(x: tf.Tensor, matrix: np.ndarray) -> tf.Tensor:
     """[B, H, W, 3] times a constant 3x3 matrix, on each pixel."""
     kernel = np.transpose(matrix)[np.newaxis, np.newaxis]
     return tf.nn.conv2d(x, tf.constant(kernel, x.dtype), 1, "VALID")
@@ -72,14 +78,14 @@ class CubeRoots(keras.layers.Layer):
     L = 116 f(Y/Yn) - 16; adding a number to all three changes L and leaves a and b.
     """
 
-    def call(self, x):
+    def call(self, x: tf.Tensor) -> tf.Tensor:
         # Powers of what is no less than the knee: their derivative is infinite at 0.
         bent = tf.pow((tf.maximum(x, 0.04045) + 0.055) / 1.055, 2.4)
         xyz = _mixed(tf.where(x > 0.04045, bent, x / 12.92), _TO_XYZ)
         root = tf.pow(tf.maximum(xyz, _KNEE**3), 1 / 3)
         return tf.where(xyz > _KNEE**3, root, xyz / (3 * _KNEE**2) + 4 / 29)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
 
 
@@ -90,7 +96,7 @@ class Relight(keras.layers.Layer):
     ([B, H, W, 3], change of L / 100 [B, H, W, 1]) -> [B, H, W, 3].
     """
 
-    def call(self, inputs):
+    def call(self, inputs: Sequence[tf.Tensor]) -> tf.Tensor:
         roots, change = inputs
         roots += change * (100 / 116)
         xyz = tf.where(roots > _KNEE, roots * roots * roots, 3 * _KNEE**2 * (roots - 4 / 29))
@@ -98,7 +104,7 @@ class Relight(keras.layers.Layer):
         bent = 1.055 * tf.pow(tf.maximum(linear, 0.0031308), 1 / 2.4) - 0.055
         return tf.clip_by_value(tf.where(linear > 0.0031308, bent, 12.92 * linear), 0.0, 1.0)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Sequence[Shape]) -> Shape:
         return input_shape[0]
 
 
@@ -110,21 +116,21 @@ class Levels(keras.layers.Layer):
     [B, H, W, 3] -> [B, H, W, levels].
     """
 
-    def __init__(self, levels: int, **kwargs):
+    def __init__(self, levels: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if levels < 2:
             raise ArgumentError(f"Levels levels {levels}: give 2 or more")
         self.levels = levels
 
-    def call(self, roots):
+    def call(self, roots: tf.Tensor) -> tf.Tensor:
         lightness = tf.clip_by_value(1.16 * roots[..., 1:2] - 0.16, 0.0, 1.0)
         place = tf.range(self.levels, dtype=roots.dtype)
         return tf.nn.relu(1 - tf.abs(lightness * (self.levels - 1) - place))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape[:-1], self.levels)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "levels": self.levels}
 
 
@@ -135,11 +141,11 @@ class TileMeans(keras.layers.Layer):
     H and W must be multiples of `tiles`.
     """
 
-    def __init__(self, tiles: int, **kwargs):
+    def __init__(self, tiles: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.tiles = tiles
 
-    def call(self, x):
+    def call(self, x: tf.Tensor) -> tf.Tensor:
         # One axis after the other: TFLite's means are for few dimensions.
         n, channels, shape = self.tiles, x.shape[-1], tf.shape(x)
         x = tf.reshape(x, [shape[0] * n, shape[1] // n, shape[2] * channels])
@@ -147,10 +153,10 @@ class TileMeans(keras.layers.Layer):
         x = tf.reshape(x, [shape[0] * n * n, shape[2] // n, channels])
         return tf.reshape(tf.reduce_mean(x, axis=1), [shape[0], n, n, channels])
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (input_shape[0], self.tiles, self.tiles, input_shape[-1])
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "tiles": self.tiles}
 
 
@@ -163,10 +169,10 @@ class Slice(keras.layers.Layer):
     [B, H, W, 1].
     """
 
-    def call(self, inputs):
+    def call(self, inputs: Sequence[tf.Tensor]) -> tf.Tensor:
         levels, curves = inputs
         curves = tf.image.resize(curves, tf.shape(levels)[1:3], "bilinear")
         return tf.reduce_sum(levels * curves, axis=-1, keepdims=True)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Sequence[Shape]) -> Shape:
         return (*input_shape[0][:-1], 1)

@@ -9,7 +9,7 @@ SIZE = 28
 NOISE_SIZE = 100
 
 
-def _normal():
+def _normal() -> keras.initializers.Initializer:
     # A new initializer each time: the same one would draw the same values again.
     return keras.initializers.RandomNormal(stddev=0.02)
 
@@ -33,11 +33,11 @@ def digit_generator(
         Functional model, N(0, 1) noise [B, noise_size] -> [B, 28, 28, 1] in [0, 1], float32.
     """
 
-    def active(x):
+    def active(x: keras.KerasTensor) -> keras.KerasTensor:
         # The averages follow the last 10 to 20 steps: the weights change too fast for Keras' 0.99.
         return keras.layers.ReLU()(keras.layers.BatchNormalization(momentum=0.9)(x))
 
-    def conv(x, filters, name):
+    def conv(x: keras.KerasTensor, filters: int, name: str) -> keras.KerasTensor:
         return keras.layers.Conv2D(
             filters, 3, padding="same", use_bias=False, kernel_initializer=_normal(), name=name
         )(x)

@@ -1,6 +1,6 @@
 """Discriminators: image [B, H, W, 3] in [0, 1] -> scores before any sigmoid, float32."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import keras
 
@@ -48,7 +48,7 @@ def patch_discriminator(
 
     convolution = own_layers.SpectralConv2D if norm == "spectral" else keras.layers.Conv2D
 
-    def conv(x, filters, strides, **kwargs):
+    def conv(x: keras.KerasTensor, filters: int, strides: int, **kwargs: Any) -> keras.KerasTensor:
         # A new initializer each time: the same one would draw the same values again.
         initializer = keras.initializers.RandomNormal(stddev=0.02)
         x = keras.layers.ZeroPadding2D(1)(x)

@@ -1,19 +1,24 @@
 """Generators: image [B, H, W, 3] in [0, 1] -> image of the same size in [0, 1], float32."""
 
 import dataclasses
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
 import keras
 
 from tfstyle.errors import ArgumentError
 from tfstyle.networks import layers
+from tfstyle.networks.recorded import recorded
 
 
-def _padded_conv(x, filters, kernel_size, strides=1, **kwargs):
+def _padded_conv(
+    x: keras.KerasTensor, filters: int, kernel_size: int, strides: int = 1, **kwargs: Any
+) -> keras.KerasTensor:
     x = layers.ReflectPad(kernel_size // 2)(x)
     return keras.layers.Conv2D(filters, kernel_size, strides, use_bias=False, **kwargs)(x)
 
 
+@recorded
 def fast_generator(*, width: int = 16, depth: int = 4, name: str = "fast") -> keras.Model:
     """Feed-forward style network, after Johnson et al. 2016 (https://arxiv.org/abs/1603.08155).
 
@@ -35,6 +40,7 @@ def fast_generator(*, width: int = 16, depth: int = 4, name: str = "fast") -> ke
     return keras.Model(images, stylized, name=name)
 
 
+@recorded
 def fusion_generator(
     *, styles: int, width: int = 16, depth: int = 4, name: str = "fusion"
 ) -> keras.Model:
@@ -63,7 +69,12 @@ def fusion_generator(
     return keras.Model([images, weights], stylized, name=name)
 
 
-def _fast(images, width, depth, normed):
+def _fast(
+    images: keras.KerasTensor,
+    width: int,
+    depth: int,
+    normed: Callable[[keras.KerasTensor], keras.KerasTensor],
+) -> keras.KerasTensor:
     """What `fast_generator` and `fusion_generator` have in common; `normed` normalises features."""
     x = layers.PadToMultiple(8, minimum=16)(images)
     half = keras.layers.ReLU()(normed(_padded_conv(x, width, 5, 2, name="stem")))
@@ -89,6 +100,7 @@ _NORMS = {"instance": layers.InstanceNorm, "batch": keras.layers.BatchNormalizat
 _PADS = {"reflect": layers.ReflectPad, "zero": keras.layers.ZeroPadding2D}
 
 
+@recorded
 def unet_generator(
     *,
     width: int = 32,
@@ -135,13 +147,15 @@ def unet_generator(
         if value not in known:
             raise ArgumentError(f"unet_generator {key} {value!r}: give one of {list(known)}")
 
-    def normed(x):
+    def normed(x: keras.KerasTensor) -> keras.KerasTensor:
         return _NORMS[norm]()(x)
 
-    def dropped(x):
+    def dropped(x: keras.KerasTensor) -> keras.KerasTensor:
         return layers.Dropout(dropout)(x) if dropout else x
 
-    def conv(x, filters, kernel_size, strides=1, **kwargs):
+    def conv(
+        x: keras.KerasTensor, filters: int, kernel_size: int, strides: int = 1, **kwargs: Any
+    ) -> keras.KerasTensor:
         x = _PADS[padding](kernel_size // 2)(x)
         return keras.layers.Conv2D(filters, kernel_size, strides, **kwargs)(x)
 
@@ -210,6 +224,7 @@ class Unet:
         return unet_generator(**dataclasses.asdict(self))
 
 
+@recorded
 def at_zero_noise(generator: keras.Model) -> keras.Model:
     """`generator` as a function of the image alone, its noise held at 0, its likeliest value.
 

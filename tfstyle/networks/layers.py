@@ -5,12 +5,18 @@ unknown heights and widths: slices and concatenation in place of MIRROR_PAD (whi
 take), moments in place of GroupNormalization, a folded convolution in place of UpSampling2D.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 import numpy as np
 import tensorflow as tf
 
 from tfstyle.errors import ArgumentError
 from tfstyle.networks import statistics
+
+# Of a tensor, as Keras hands it to layers; None where it is not known.
+Shape = tuple[int | None, ...]
 
 
 @keras.saving.register_keras_serializable(package="tfstyle")
@@ -20,11 +26,11 @@ class ReflectPad(keras.layers.Layer):
     [B, H, W, C] -> [B, H + 2 amount, W + 2 amount, C]; H and W must exceed `amount`.
     """
 
-    def __init__(self, amount: int, **kwargs):
+    def __init__(self, amount: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.amount = amount
 
-    def call(self, x):
+    def call(self, x: tf.Tensor) -> tf.Tensor:
         n = self.amount
         rows = [x[:, i : i + 1] for i in range(n, 0, -1)]
         rows += [x] + [x[:, -i - 1 : -i] for i in range(1, n + 1)]
@@ -33,12 +39,12 @@ class ReflectPad(keras.layers.Layer):
         columns += [x] + [x[:, :, -i - 1 : -i] for i in range(1, n + 1)]
         return tf.concat(columns, axis=2)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         batch, height, width, channels = input_shape
         n = 2 * self.amount
         return (batch, height and height + n, width and width + n, channels)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "amount": self.amount}
 
 
@@ -50,23 +56,23 @@ class InstanceNorm(keras.layers.Layer):
     one channel of one image, in float32 under every dtype policy. [B, H, W, C] -> same.
     """
 
-    def __init__(self, epsilon: float = 1e-5, **kwargs):
+    def __init__(self, epsilon: float = 1e-5, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.epsilon = epsilon
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         channels = input_shape[-1]
         self.gamma = self.add_weight(shape=(channels,), initializer="ones", name="gamma")
         self.beta = self.add_weight(shape=(channels,), initializer="zeros", name="beta")
 
-    def call(self, x):
+    def call(self, x: tf.Tensor) -> tf.Tensor:
         x = _instance_norm(x, self.gamma, self.beta, self.epsilon)
         return tf.cast(x, self.compute_dtype)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "epsilon": self.epsilon}
 
 
@@ -81,18 +87,18 @@ class ConditionalInstanceNorm(keras.layers.Layer):
     ([B, H, W, C], w [B or 1, styles]) -> [B, H, W, C].
     """
 
-    def __init__(self, epsilon: float = 1e-5, **kwargs):
+    def __init__(self, epsilon: float = 1e-5, **kwargs: Any) -> None:
         # Half precision would round the weights, so that they no longer sum to 1.
         super().__init__(autocast=False, **kwargs)
         self.epsilon = epsilon
 
-    def build(self, input_shape):
+    def build(self, input_shape: Sequence[Shape]) -> None:
         features, weights = input_shape
         shape = (weights[-1], features[-1])
         self.gamma = self.add_weight(shape=shape, initializer="ones", name="gamma")
         self.beta = self.add_weight(shape=shape, initializer="zeros", name="beta")
 
-    def call(self, inputs):
+    def call(self, inputs: Sequence[tf.Tensor]) -> tf.Tensor:
         x, weights = inputs
         # [B, styles, 1, 1, 1]. Not a matrix product: TFLite's int8 would round the tables, and a
         # GPU's TensorFloat-32 the weights.
@@ -103,10 +109,10 @@ class ConditionalInstanceNorm(keras.layers.Layer):
         )
         return tf.cast(_instance_norm(x, gamma, beta, self.epsilon), self.compute_dtype)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Sequence[Shape]) -> Shape:
         return input_shape[0]
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "epsilon": self.epsilon}
 
 
@@ -121,7 +127,7 @@ def normalised_channels(model: keras.Model) -> int:
     return total
 
 
-def _instance_norm(x, gamma, beta, epsilon):
+def _instance_norm(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float) -> tf.Tensor:
     """[B, H, W, C] -> same, float32; gamma and beta [C] or [B or 1, 1, 1, C]."""
     x = tf.cast(x, "float32")
     mean, variance = statistics.of(x)
@@ -138,12 +144,12 @@ class PadToMultiple(keras.layers.Layer):
     image too small to mirror repeats its border. [B, H, W, C] -> [B, H', W', C].
     """
 
-    def __init__(self, multiple: int, minimum: int = 0, **kwargs):
+    def __init__(self, multiple: int, minimum: int = 0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.multiple = multiple
         self.minimum = minimum
 
-    def _extended(self, x, axis):
+    def _extended(self, x: tf.Tensor, axis: int) -> tf.Tensor:
         length = tf.shape(x)[axis]
         padded = tf.maximum(-(-length // self.multiple) * self.multiple, self.minimum)
         added = tf.range(length, padded)
@@ -152,17 +158,17 @@ class PadToMultiple(keras.layers.Layer):
         # time of the fast generator.
         return tf.concat([x, tf.gather(x, mirrored, axis=axis)], axis=axis)
 
-    def call(self, x):
+    def call(self, x: tf.Tensor) -> tf.Tensor:
         return self._extended(self._extended(x, 1), 2)
 
-    def compute_output_shape(self, input_shape):
-        def padded(length):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        def padded(length: int | None) -> int | None:
             return length and max(-(-length // self.multiple) * self.multiple, self.minimum)
 
         batch, height, width, channels = input_shape
         return (batch, padded(height), padded(width), channels)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "multiple": self.multiple, "minimum": self.minimum}
 
 
@@ -173,7 +179,7 @@ class CropLike(keras.layers.Layer):
     ([B, H, W, C], [B, h, w, D]) -> [B, h, w, C].
     """
 
-    def call(self, inputs):
+    def call(self, inputs: Sequence[tf.Tensor]) -> tf.Tensor:
         x, like = inputs
         channels = x.shape[-1]
         size, target = tf.shape(x), tf.shape(like)
@@ -183,7 +189,7 @@ class CropLike(keras.layers.Layer):
         rows = tf.slice(rows, [0, 0, 0], tf.stack([size[0], target[1], target[2] * channels]))
         return tf.reshape(rows, [size[0], target[1], target[2], channels])
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Sequence[Shape]) -> Shape:
         x, like = input_shape
         return (x[0], like[1], like[2], x[3])
 
@@ -195,11 +201,11 @@ class ResizeLike(keras.layers.Layer):
     ([B, H, W, C], [B, h, w, D]) -> [B, h, w, C].
     """
 
-    def call(self, inputs):
+    def call(self, inputs: Sequence[tf.Tensor]) -> tf.Tensor:
         x, like = inputs
         return tf.cast(tf.image.resize(x, tf.shape(like)[1:3]), self.compute_dtype)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Sequence[Shape]) -> Shape:
         x, like = input_shape
         return (x[0], *like[1:3], x[3])
 
@@ -208,17 +214,17 @@ class ResizeLike(keras.layers.Layer):
 class Zeros(keras.layers.Layer):
     """A vector of zeros for each image: [B, H, W, C] -> [B, size]."""
 
-    def __init__(self, size: int, **kwargs):
+    def __init__(self, size: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.size = size
 
-    def call(self, x):
+    def call(self, x: tf.Tensor) -> tf.Tensor:
         return tf.zeros([tf.shape(x)[0], self.size], self.compute_dtype)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (input_shape[0], self.size)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "size": self.size}
 
 
@@ -242,9 +248,9 @@ class SpectralConv2D(keras.layers.Layer):
         kernel_size: int,
         strides: int = 1,
         use_bias: bool = True,
-        kernel_initializer="glorot_uniform",
-        **kwargs,
-    ):
+        kernel_initializer: str | keras.initializers.Initializer = "glorot_uniform",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.filters = filters
         self.kernel_size = kernel_size
@@ -252,7 +258,7 @@ class SpectralConv2D(keras.layers.Layer):
         self.use_bias = use_bias
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         n = self.kernel_size
         self.kernel = self.add_weight(
             shape=(n, n, input_shape[-1], self.filters),
@@ -270,7 +276,7 @@ class SpectralConv2D(keras.layers.Layer):
             name="singular_vector",
         )
 
-    def call(self, x, training=False):
+    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
         kernel = tf.convert_to_tensor(self.kernel)
         matrix = tf.reshape(kernel, (-1, self.filters))
         # Eq. 12 differentiates by the kernel alone.
@@ -286,12 +292,12 @@ class SpectralConv2D(keras.layers.Layer):
         x = tf.nn.conv2d(x, kernel, self.strides, "VALID")
         return x + tf.cast(self.bias, self.compute_dtype) if self.use_bias else x
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         batch, *sides, _ = input_shape
         height, width = (side and (side - self.kernel_size) // self.strides + 1 for side in sides)
         return (batch, height, width, self.filters)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "filters": self.filters,
@@ -326,8 +332,8 @@ class ResizeConv(keras.layers.Layer):
         kernel_size: int = 3,
         use_bias: bool = True,
         smooth: bool = False,
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         if kernel_size not in (3, 5):
             raise ArgumentError(f"ResizeConv kernel_size {kernel_size}: must be 3 or 5")
@@ -336,7 +342,7 @@ class ResizeConv(keras.layers.Layer):
         self.use_bias = use_bias
         self.smooth = smooth
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         n = self.kernel_size
         learned = n - 1 if self.smooth else n
         self.kernel = self.add_weight(
@@ -361,7 +367,7 @@ class ResizeConv(keras.layers.Layer):
         self.fold = fold
         self.shift = shift
 
-    def call(self, x):
+    def call(self, x: tf.Tensor) -> tf.Tensor:
         kernel = tf.cast(self.kernel, self.compute_dtype)
         fold = tf.cast(self.fold, self.compute_dtype)
         # [taps, taps, C, 2, 2, filters]: the order that depth_to_space expects of the channels.
@@ -375,11 +381,11 @@ class ResizeConv(keras.layers.Layer):
             x = x[:, 1:-1, 1:-1]
         return x + tf.cast(self.bias, self.compute_dtype) if self.use_bias else x
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         batch, height, width, _ = input_shape
         return (batch, height and 2 * height, width and 2 * width, self.filters)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "filters": self.filters,
@@ -397,7 +403,7 @@ class Dropout(keras.layers.Layer):
     drop other activations than one that was never stopped.
     """
 
-    def __init__(self, rate: float, **kwargs):
+    def __init__(self, rate: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if not 0 <= rate < 1:
             raise ArgumentError(f"Dropout rate {rate}: must be at least 0 and below 1")
@@ -405,11 +411,11 @@ class Dropout(keras.layers.Layer):
         self.generator = keras.random.SeedGenerator()
         self.state = self.generator.state
 
-    def call(self, x, training=False):
+    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
         return keras.random.dropout(x, self.rate, seed=self.generator) if training else x
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "rate": self.rate}

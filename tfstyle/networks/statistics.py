@@ -7,15 +7,18 @@ memory is worked on in tiles.
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+# From x [B, H, W, C] to the means and variances that an instance normalisation uses.
+Statistics = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
+
 
 class _Around(threading.local):
-    statistics = None
+    statistics: Statistics | None = None
 
 
 _around = _Around()
@@ -43,7 +46,7 @@ def taken(model: keras.Model, inputs: Sequence) -> tf.Tensor:
     """
     found = []
 
-    def take(x):
+    def take(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         found.append(_moments(x, [0, 1, 2]))
         return found[-1]
 
@@ -60,7 +63,7 @@ def with_given(model: keras.Model, inputs: Sequence, statistics: tf.Tensor) -> t
     """
     position = 0
 
-    def give(x):
+    def give(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         nonlocal position
         start, position = position, position + x.shape[-1]
         mean, variance = tf.unstack(
@@ -94,7 +97,7 @@ def reach(model: keras.Model, *, side: int = 768) -> int:
     return int(max(middle - places.min(), places.max() - (middle + 7)))
 
 
-def _call(model, inputs, statistics):
+def _call(model: keras.Model, inputs: Sequence, statistics: Statistics) -> tf.Tensor:
     inputs = [tf.convert_to_tensor(one) for one in inputs]
     outer, _around.statistics = _around.statistics, statistics
     try:
@@ -103,6 +106,6 @@ def _call(model, inputs, statistics):
         _around.statistics = outer
 
 
-def _moments(x, axes):
+def _moments(x: tf.Tensor, axes: Sequence[int]) -> tuple[tf.Tensor, tf.Tensor]:
     mean = tf.reduce_mean(x, axis=axes, keepdims=True)
     return mean, tf.reduce_mean(tf.math.squared_difference(x, mean), axis=axes, keepdims=True)

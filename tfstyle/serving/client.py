@@ -8,7 +8,8 @@ REST needs no TensorFlow. gRPC imports it, for the definitions of its messages.
 
 import base64
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Self
 from urllib.parse import quote, urlsplit
 
 import numpy as np
@@ -16,7 +17,10 @@ import requests
 
 from tfstyle import images, stylize
 from tfstyle.errors import ArgumentError, TfstyleError
+from tfstyle.serving import config
 
+# Where a URL names none: TensorFlow Serving's own, and of https that of a proxy before it.
+PORTS = {"http": config.PORTS["rest"], "https": 443, "grpc": config.PORTS["grpc"]}
 TIMEOUT = 60.0
 # Codes after which the same request may well be answered.
 _BUSY = {429, 503}
@@ -29,7 +33,7 @@ class ClientError(TfstyleError, ValueError):
         code: HTTP status, or the number of gRPC's status; None where no server answered.
     """
 
-    def __init__(self, message: str, code: int | None = None):
+    def __init__(self, message: str, code: int | None = None) -> None:
         super().__init__(message)
         self.code = code
 
@@ -50,11 +54,12 @@ class Client:
         *,
         version: int | None = None,
         timeout: float = TIMEOUT,
-    ):
+    ) -> None:
         """
         Args:
-            url: http://HOST:PORT or https://HOST:PORT for REST, grpc://HOST:PORT for gRPC; without
-                a port 8501 and 8500.
+            url: http://HOST:PORT or https://HOST:PORT for REST, grpc://HOST:PORT for gRPC. Without
+                a port those of `PORTS`. REST may lie under a path, as behind a proxy
+                (https://HOST/PATH). An IPv6 address stands in brackets.
             model: its name on the server.
             version: of the model; the newest by default.
             timeout: of a request, in seconds.
@@ -63,30 +68,25 @@ class Client:
             ClientError: where the server does not answer, or has no such model.
             ValueError: for a URL or a name that cannot be used.
         """
-        parts = urlsplit(url if "://" in url else f"http://{url}")
-        transports = {"http": _Rest, "https": _Rest, "grpc": _Grpc}
-        try:
-            port = parts.port
-        except ValueError:
-            port = -1
-        if parts.scheme not in transports or not parts.hostname or port == -1:
-            raise ArgumentError(
-                f"{url}: give http://HOST:PORT (REST), https://HOST:PORT or grpc://HOST:PORT"
-            )
+        scheme, place, path = _parts(url)
         if not model:
             raise ArgumentError(f"{url}: name the model that the server shall use")
         self._where = f"{url}, model {model}"
-        self._transport = transports[parts.scheme](parts, port, model, version, timeout)
+        self._transport: _Rest | _Grpc
+        if scheme == "grpc":
+            self._transport = _Grpc(place, model, version, timeout)
+        else:
+            self._transport = _Rest(f"{scheme}://{place}{path}", model, version, timeout)
         self.style_count = self._transport.style_count()
         self._styles = tuple(map(str, range(self.style_count)))
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self.close()
 
-    def name_styles(self, names: Sequence[str]):
+    def name_styles(self, names: Sequence[str]) -> None:
         """Names the styles of the model, in order, for `style`: a server knows only their number.
 
         Names that are not as many as the styles are those of another version, and not used.
@@ -94,7 +94,7 @@ class Client:
         if names and len(names) == self.style_count:
             self._styles = tuple(names)
 
-    def close(self):
+    def close(self) -> None:
         """Ends the connection."""
         self._transport.close()
 
@@ -135,7 +135,9 @@ class Client:
             )
         return stylize.finished(stylized, image, strength=strength, preserve_color=preserve_color)
 
-    def stylize_bytes(self, encoded: bytes, *, style=None) -> bytes:
+    def stylize_bytes(
+        self, encoded: bytes, *, style: str | int | Mapping[str | int, float] | None = None
+    ) -> bytes:
         """A PNG of the stylized image.
 
         Args:
@@ -147,7 +149,9 @@ class Client:
         """
         return self._transport.predict(encoded, self.style_weights(style))
 
-    def style_weights(self, style=None) -> list[float] | None:
+    def style_weights(
+        self, style: str | int | Mapping[str | int, float] | None = None
+    ) -> list[float] | None:
         """What a style stands for: a weight for each, with sum 1; None for a model of one style.
 
         Raises:
@@ -156,10 +160,25 @@ class Client:
         return stylize.style_weights(style, self._styles)
 
 
+def _parts(url: str) -> tuple[str, str, str]:
+    """(scheme, HOST:PORT, path) of a server's URL; without a scheme it is http."""
+    wrong = ArgumentError(
+        f"{url}: give http://HOST:PORT (REST), https://HOST:PORT or grpc://HOST:PORT, an IPv6 "
+        "address in brackets"
+    )
+    try:
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        port = parts.port
+    except ValueError:  # a bracket that does not close, a port that is no number
+        raise wrong from None
+    if parts.scheme not in PORTS or not parts.hostname:
+        raise wrong
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return parts.scheme, f"{host}:{port or PORTS[parts.scheme]}", parts.path.rstrip("/")
+
+
 class _Rest:
-    def __init__(self, parts, port, model, version, timeout):
-        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-        base = f"{parts.scheme}://{host}:{port or 8501}{parts.path.rstrip('/')}"
+    def __init__(self, base: str, model: str, version: int | None, timeout: float) -> None:
         self._model = f"{base}/v1/models/{quote(model, safe='')}"
         if version is not None:
             self._model += f"/versions/{version}"
@@ -178,7 +197,7 @@ class _Rest:
             ) from None
 
     def predict(self, encoded: bytes, weights: list[float] | None) -> bytes:
-        inputs = {"image_bytes": [{"b64": base64.b64encode(encoded).decode()}]}
+        inputs: dict[str, list] = {"image_bytes": [{"b64": base64.b64encode(encoded).decode()}]}
         if weights is not None:
             inputs["style_weights"] = [weights]
         body = json.dumps({"signature_name": "encoded", "inputs": inputs})
@@ -188,7 +207,7 @@ class _Rest:
         except (KeyError, TypeError, ValueError, IndexError):
             raise ClientError(f"{self._model}: the reply holds no picture") from None
 
-    def close(self):
+    def close(self) -> None:
         self._session.close()
 
     def _ask(self, method: str, url: str, body: str | None = None) -> dict:
@@ -212,24 +231,23 @@ class _Rest:
 
 def _reason(error: BaseException) -> str:
     """The innermost reason that requests wraps."""
-    while error.__cause__ or error.__context__:
-        error = error.__cause__ or error.__context__
+    while inner := error.__cause__ or error.__context__:
+        error = inner
     return getattr(error, "strerror", None) or type(error).__name__
 
 
 class _Grpc:
-    def __init__(self, parts, port, model, version, timeout):
+    def __init__(self, place: str, model: str, version: int | None, timeout: float) -> None:
         import grpc
         from tensorflow_serving.apis import prediction_service_pb2_grpc
 
-        self._where = f"grpc://{parts.netloc}, model {model}"
+        self._where = f"grpc://{place}, model {model}"
         self._timeout = timeout
-        self._spec = {"name": model}
+        self._spec: dict[str, Any] = {"name": model}
         if version is not None:
             self._spec["version"] = {"value": version}
-        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
         self._channel = grpc.insecure_channel(
-            f"{host}:{port or 8500}",
+            place,
             options=[
                 ("grpc.max_send_message_length", -1),
                 ("grpc.max_receive_message_length", -1),
@@ -270,10 +288,10 @@ class _Grpc:
             raise ClientError(f"{self._where}: the reply holds no picture")
         return pictures[0]
 
-    def close(self):
+    def close(self) -> None:
         self._channel.close()
 
-    def _call(self, method, request):
+    def _call(self, method: Callable, request: Any) -> Any:
         import grpc
 
         try:

@@ -10,12 +10,12 @@ All three are text protos, as tensorflow_serving/config/ describes them.
 import dataclasses
 import os
 import re
-import secrets
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from tfstyle import files
 from tfstyle.errors import ArgumentError
 
 IMAGE = "tensorflow/serving:latest"
@@ -81,19 +81,32 @@ def has_versions(folder: Path) -> bool:
     )
 
 
-def models_config(models: Mapping[str, str]) -> str:
-    """The text of models.config: {name: folder as the server sees it}."""
-    entries = [
-        f"""\
-  config {{
-    name: {_quoted(name)}
-    base_path: {_quoted(str(folder))}
-    model_platform: "tensorflow"
-  }}
-"""
-        for name, folder in models.items()
-    ]
-    return "model_config_list {\n" + "".join(entries) + "}\n"
+def models_config(models: Mapping[str, str | os.PathLike]) -> str:
+    """The text of models.config: {name: folder as the server sees it}.
+
+    Raises:
+        ValueError: for a folder whose name is not UTF-8.
+    """
+    # Here, for `tfstyle serve --help` and --dev do without; it brings no TensorFlow.
+    from google.protobuf import text_format
+    from tensorflow_serving.config import model_server_config_pb2
+
+    written = model_server_config_pb2.ModelServerConfig()
+    for name, folder in models.items():
+        try:
+            written.model_config_list.config.add(
+                name=name, base_path=str(folder), model_platform="tensorflow"
+            )
+        except UnicodeEncodeError:
+            raise ArgumentError(
+                f"{str(folder)!r}: TensorFlow Serving reads names in UTF-8 alone. Rename the folder"
+            ) from None
+    # ASCII alone, whatever encoding the file is written and read in.
+    return text_format.MessageToString(written, as_utf8=False)
+
+
+# tensorflow-serving-api has no messages for these two files (MonitoringConfig, BatchingParameters):
+# they are written by hand. No value in them is a user's text.
 
 
 def monitoring_config() -> str:
@@ -101,7 +114,7 @@ def monitoring_config() -> str:
     return f"""\
 prometheus_config {{
   enable: true
-  path: {_quoted(METRICS_PATH)}
+  path: "{METRICS_PATH}"
 }}
 """
 
@@ -127,7 +140,10 @@ max_enqueued_batches {{ value: 64 }}
 
 
 def write(
-    directory: str | os.PathLike, models: Mapping[str, str], *, batching: str | None = None
+    directory: str | os.PathLike,
+    models: Mapping[str, str | os.PathLike],
+    *,
+    batching: str | None = None,
 ) -> Files:
     """Writes the files, each whole or not at all.
 
@@ -138,18 +154,17 @@ def write(
     """
     directory = Path(directory).resolve()
     directory.mkdir(parents=True, exist_ok=True)
-    files = Files(
-        directory / "models.config",
-        directory / "monitoring.config",
-        directory / "batching.config" if batching else None,
+    batched = directory / "batching.config"
+    written = Files(
+        directory / "models.config", directory / "monitoring.config", batched if batching else None
     )
-    _replace(files.models, models_config(models))
-    _replace(files.monitoring, monitoring_config())
+    files.write_text(written.models, models_config(models))
+    files.write_text(written.monitoring, monitoring_config())
     if batching:
-        _replace(files.batching, batching)
+        files.write_text(batched, batching)
     else:
-        (directory / "batching.config").unlink(missing_ok=True)
-    return files
+        batched.unlink(missing_ok=True)
+    return written
 
 
 def server_command(
@@ -235,21 +250,3 @@ def _answers(engine: str) -> bool:
     except (OSError, subprocess.TimeoutExpired):
         return False
     return asked.returncode == 0
-
-
-def _quoted(text: str) -> str:
-    """A string of a text proto."""
-    escaped = "".join(
-        chr(byte) if 32 <= byte < 127 and chr(byte) not in '"\\' else f"\\{byte:03o}"
-        for byte in os.fsencode(text)
-    )
-    return f'"{escaped}"'
-
-
-def _replace(path: Path, text: str):
-    temporary = path.with_name(f".{path.name}-{secrets.token_hex(4)}.tmp")
-    try:
-        temporary.write_text(text, "ascii")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -11,10 +11,11 @@ import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import grpc
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.protobuf import error_codes_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
 from tfstyle.serving import protocol
@@ -22,6 +23,8 @@ from tfstyle.serving.protocol import ServingError
 
 _log = logging.getLogger(__name__)
 
+# TensorFlow numbers what went wrong as gRPC does: {number: name}.
+_CODES = {status.value[0]: status.name for status in grpc.StatusCode if status.value[0]}
 WARM_UP = "assets.extra/tf_serving_warmup_requests"
 
 
@@ -34,7 +37,7 @@ class Version:
         signatures: {name: protocol.Signature} of those that can be called.
     """
 
-    def __init__(self, folder: Path, *, threads: int = 0):
+    def __init__(self, folder: Path, *, threads: int = 0) -> None:
         """
         Args:
             folder: of the version; its name is the number.
@@ -77,17 +80,18 @@ class Version:
         except tf.errors.OpError as error:
             raise ServingError(_code_name(error), _first_words(error.message)) from error
 
-    def acquire(self):
+    def acquire(self) -> None:
         """Until it is released as often, `end` waits."""
         with self._lock:
             self._users += 1
 
-    def release(self):
+    def release(self) -> None:
+        """Ends one use that `acquire` began."""
         with self._lock:
             self._users -= 1
             self._lock.notify_all()
 
-    def end(self):
+    def end(self) -> None:
         """Waits for those that use it, and frees its memory."""
         with self._lock:
             self._lock.wait_for(lambda: not self._users)
@@ -106,7 +110,7 @@ class Version:
             self._callables[key] = found
         return found
 
-    def _warm_up(self, path: Path):
+    def _warm_up(self, path: Path) -> None:
         if not path.is_file():
             return
         for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
@@ -117,8 +121,8 @@ class Version:
             self.run(name, {**signature.defaults, **inputs}, tuple(signature.outputs))
 
 
-def _signature(definition) -> protocol.Signature:
-    def tensors(infos):
+def _signature(definition: Any) -> protocol.Signature:
+    def tensors(infos: Mapping[str, Any]) -> dict[str, protocol.Tensor]:
         return {
             name: protocol.Tensor(
                 info.name,
@@ -133,8 +137,7 @@ def _signature(definition) -> protocol.Signature:
 
 
 def _code_name(error: tf.errors.OpError) -> str:
-    name = error_codes_pb2.Code.Name(error.error_code)
-    return name if name in protocol.HTTP_STATUS else "UNKNOWN"
+    return _CODES.get(error.error_code, "UNKNOWN")
 
 
 def _first_words(message: str) -> str:
@@ -160,7 +163,7 @@ class Model:
         folder: of its versions.
     """
 
-    def __init__(self, name: str, folder: Path, *, threads: int = 0):
+    def __init__(self, name: str, folder: Path, *, threads: int = 0) -> None:
         self.name = name
         self.folder = Path(folder)
         self._threads = threads
@@ -233,9 +236,10 @@ class Model:
 
     @property
     def available(self) -> bool:
+        """Whether a version is served."""
         return self._current is not None
 
-    def close(self):
+    def close(self) -> None:
         """Frees the version that is served, after its last request."""
         with self._lock:
             current, self._current = self._current, None
@@ -243,7 +247,7 @@ class Model:
             self._states[current.number] = State("UNLOADING")
             self._unload(current)
 
-    def _unload(self, version: Version):
+    def _unload(self, version: Version) -> None:
         version.end()
         self._states[version.number] = State("END")
         _log.info("%s version %d has ended", self.name, version.number)

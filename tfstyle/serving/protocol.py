@@ -11,6 +11,7 @@ import dataclasses
 import json
 import math
 from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -41,7 +42,7 @@ _SHOWN = 80
 class ServingError(Exception):
     """What a client is told. `code`: a key of HTTP_STATUS, which gRPC knows by the same name."""
 
-    def __init__(self, code: str, message: str):
+    def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
 
@@ -63,7 +64,7 @@ class Tensor:
     dtype: np.dtype
     shape: tuple[int | None, ...]
 
-    def check(self, name: str, shape: tuple[int, ...], max_pixels: int):
+    def check(self, name: str, shape: tuple[int, ...], max_pixels: int) -> None:
         """Raises ServingError for a shape that does not fit, or has more pixels than allowed."""
         fits = len(shape) == len(self.shape) and all(
             wanted in (None, given) for wanted, given in zip(self.shape, shape, strict=True)
@@ -162,7 +163,7 @@ def write_error(message: str) -> bytes:
     return to_json({"error": message})
 
 
-def to_json(value) -> bytes:
+def to_json(value: object) -> bytes:
     """The body of a reply."""
     return json.dumps(value).encode()
 
@@ -181,7 +182,7 @@ def _document(body: bytes) -> dict:
     return document
 
 
-def _columns_of_rows(instances, signature: Signature) -> dict[str, list]:
+def _columns_of_rows(instances: object, signature: Signature) -> dict[str, list]:
     """{input: [its value of each instance]}"""
     if not isinstance(instances, list):
         raise invalid(f"'instances' {_shown(instances)}: give a list")
@@ -207,7 +208,7 @@ def _columns_of_rows(instances, signature: Signature) -> dict[str, list]:
     return {name: [instance[name] for instance in instances] for name in signature.inputs}
 
 
-def _columns(inputs, signature: Signature) -> dict:
+def _columns(inputs: Any, signature: Signature) -> dict:
     if not _is_named(inputs):
         if len(signature.inputs) > 1:
             raise invalid(
@@ -226,16 +227,16 @@ def _columns(inputs, signature: Signature) -> dict:
     return inputs
 
 
-def _is_named(value) -> bool:
+def _is_named(value: object) -> bool:
     """Whether a value is an object of named inputs, and not base64."""
     return isinstance(value, dict) and not _is_base64(value)
 
 
-def _is_base64(value) -> bool:
+def _is_base64(value: object) -> bool:
     return isinstance(value, dict) and value.keys() == {"b64"} and isinstance(value["b64"], str)
 
 
-def _array(name: str, value, spec: Tensor) -> np.ndarray:
+def _array(name: str, value: Any, spec: Tensor) -> np.ndarray:
     if spec.dtype == object:
         return _strings(name, value, len(spec.shape))
     try:
@@ -256,11 +257,11 @@ def _array(name: str, value, spec: Tensor) -> np.ndarray:
     return array.astype(spec.dtype)
 
 
-def _refuse(name: str, value, spec: Tensor):
+def _refuse(name: str, value: object, spec: Tensor) -> NoReturn:
     raise invalid(f"JSON Value: {_shown(value)} is not of expected type: {spec.dtype} ({name})")
 
 
-def _strings(name: str, value, rank: int) -> np.ndarray:
+def _strings(name: str, value: object, rank: int) -> np.ndarray:
     if rank != 1 or not isinstance(value, list):
         raise invalid(f"input {name}: give a list of base64 objects, not {_shown(value)}")
     array = np.empty(len(value), object)
@@ -282,7 +283,7 @@ def _strings(name: str, value, rank: int) -> np.ndarray:
     return array
 
 
-def _values(name: str, array: np.ndarray):
+def _values(name: str, array: np.ndarray) -> list:
     if array.dtype != object:
         return array.tolist()
     if name.endswith("_bytes"):
@@ -290,7 +291,7 @@ def _values(name: str, array: np.ndarray):
     return [element.decode("utf-8", "replace") for element in array]
 
 
-def _shown(value) -> str:
+def _shown(value: object) -> str:
     """A value for an error message, cut short without writing all of it."""
     if isinstance(value, list | tuple) and len(value) > 4:
         return f"[{_shown(value[0])}, ... {len(value)} values]"

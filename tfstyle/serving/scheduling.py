@@ -28,7 +28,7 @@ class Job:
     future: Future = dataclasses.field(default_factory=Future)
     entered: float = dataclasses.field(default_factory=time.monotonic)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         arrays = list(self.inputs.values())
         self.count = len(arrays[0]) if arrays and arrays[0].ndim else 0
         self.pixels = max((math.prod(a.shape[:3]) for a in arrays if a.ndim == 4), default=0)
@@ -59,7 +59,7 @@ class Scheduler:
         queue: int,
         batch_pixels: int,
         on_batch: Callable[[int], None] = lambda size: None,
-    ):
+    ) -> None:
         """
         Args:
             workers: jobs, or batches of them, computed at the same time.
@@ -82,6 +82,7 @@ class Scheduler:
 
     @property
     def waiting(self) -> int:
+        """How many jobs wait."""
         return len(self._waiting)
 
     def submit(self, job: Job) -> Future:
@@ -108,7 +109,7 @@ class Scheduler:
             self._change.notify()
         return job.future
 
-    def close(self):
+    def close(self) -> None:
         """Computes what waits, then ends the threads."""
         with self._change:
             self._closed = True
@@ -122,7 +123,7 @@ class Scheduler:
             return True
         return False
 
-    def _work(self):
+    def _work(self) -> None:
         while batch := self._next():
             try:
                 self._compute(batch)
@@ -144,7 +145,7 @@ class Scheduler:
             batch, pixels = [first], first.pixels
             if not first.key or not pixels:
                 return batch
-            left = collections.deque()
+            left: collections.deque[Job] = collections.deque()
             for job in self._waiting:
                 fits = job.key == first.key and pixels + job.pixels <= self._batch_pixels
                 if not fits:
@@ -157,7 +158,7 @@ class Scheduler:
             self._waiting = left
             return batch
 
-    def _compute(self, batch: list[Job]):
+    def _compute(self, batch: list[Job]) -> None:
         first = batch[0]
         self._on_batch(len(batch))
         try:

@@ -19,8 +19,9 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from pathlib import Path
+from typing import Any, Self
 
 import grpc
 import numpy as np
@@ -28,7 +29,7 @@ import prometheus_client
 import tensorflow as tf
 from aiohttp import web
 from google.protobuf import json_format
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     get_model_status_pb2,
@@ -39,7 +40,7 @@ from tfstyle import images
 from tfstyle.errors import ArgumentError
 from tfstyle.serving import protocol
 from tfstyle.serving.config import METRICS_PATH
-from tfstyle.serving.models import Model, Version
+from tfstyle.serving.models import Model, State, Version
 from tfstyle.serving.protocol import ServingError, Signature, invalid
 from tfstyle.serving.scheduling import Job, Scheduler
 
@@ -78,7 +79,7 @@ class DevServer:
         batch_pixels: int = 256 * 256,
         poll_seconds: float = 1.0,
         grace_seconds: float = 30.0,
-    ):
+    ) -> None:
         """
         Args:
             models: {name: folder of its numbered versions}.
@@ -112,7 +113,7 @@ class DevServer:
         self._stopping = False
         self._undo = contextlib.AsyncExitStack()
 
-    async def start(self):
+    async def start(self) -> None:
         """Loads the models and listens.
 
         Raises:
@@ -125,7 +126,7 @@ class DevServer:
             await self._undo.aclose()
             raise
 
-    async def _start(self):
+    async def _start(self) -> None:
         loop = asyncio.get_running_loop()
         # Of its own, so that loading a version and computing never wait for each other.
         loader = concurrent.futures.ThreadPoolExecutor(1, "load")
@@ -134,7 +135,7 @@ class DevServer:
             await loop.run_in_executor(loader, model.look)
             self._undo.callback(model.close)
             if not model.available:
-                states = {}
+                states: dict[int, State] = {}
                 with contextlib.suppress(ServingError):
                     states = model.states()
                 why = "; ".join(f"version {n}: {s.error_message}" for n, s in states.items())
@@ -184,11 +185,11 @@ class DevServer:
         self._undo.callback(watch.cancel)
         self._undo.push_async_callback(self._finish, site)
 
-    async def stop(self):
+    async def stop(self) -> None:
         """Takes nothing more in, answers what was taken in, and ends."""
         await self._undo.aclose()
 
-    async def _finish(self, site):
+    async def _finish(self, site: web.BaseSite) -> None:
         self._stopping = True
         await site.stop()
         with contextlib.suppress(TimeoutError):
@@ -197,13 +198,13 @@ class DevServer:
                     await asyncio.sleep(0.01)
 
     @contextlib.contextmanager
-    def in_thread(self):
+    def in_thread(self) -> Iterator[Self]:
         """Runs the server in a thread of its own while the block is entered."""
         loop = asyncio.new_event_loop()
         thread = threading.Thread(target=loop.run_forever, name="server", daemon=True)
         thread.start()
 
-        def call(coroutine):
+        def call(coroutine: Coroutine) -> Any:
             return asyncio.run_coroutine_threadsafe(coroutine, loop).result()
 
         try:
@@ -217,7 +218,7 @@ class DevServer:
             thread.join()
             loop.close()
 
-    def run(self, announce: Callable[[], None] = lambda: None):
+    def run(self, announce: Callable[[], None] = lambda: None) -> None:
         """Serves until SIGINT or SIGTERM; a second one ends at once.
 
         Args:
@@ -228,7 +229,7 @@ class DevServer:
         """
         asyncio.run(self._run(announce))
 
-    async def _run(self, announce):
+    async def _run(self, announce: Callable[[], None]) -> None:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -241,7 +242,7 @@ class DevServer:
         _log.info("stopping; %d requests are being answered", self._in_flight)
         await self.stop()
 
-    async def _watch(self, loader):
+    async def _watch(self, loader: concurrent.futures.Executor) -> None:
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(self._poll_seconds)
@@ -262,7 +263,7 @@ class DevServer:
             ) from None
 
     @contextlib.contextmanager
-    def _taken_in(self):
+    def _taken_in(self) -> Iterator[None]:
         """Counts a request in, unless there are too many."""
         if self._stopping:
             raise ServingError("UNAVAILABLE", "the server is stopping")
@@ -362,31 +363,34 @@ class DevServer:
             raise invalid(f"Malformed request: {request.method} {path[:200]}")
         raise ServingError("NOT_FOUND", "Not found")
 
-    async def _rest_predict(self, request, name, number, method) -> bytes:
+    async def _rest_predict(
+        self, request: web.Request, name: str, number: str | None, method: str
+    ) -> bytes:
         model = self._model(name)
-        number = _version_number(number)
+        asked_version = _version_number(number)
         if method != "predict":
             raise invalid(f"{method}: the signatures of {name} are all for predict")
         with self._taken_in():
-            if (request.content_length or 0) > self._max_request_bytes:
-                raise web.HTTPRequestEntityTooLarge(self._max_request_bytes, request.content_length)
+            length = request.content_length or 0
+            if length > self._max_request_bytes:
+                raise web.HTTPRequestEntityTooLarge(self._max_request_bytes, length)
             try:
                 async with asyncio.timeout(_BODY_SECONDS):
                     body = await request.read()
             except TimeoutError:
                 raise web.HTTPRequestTimeout() from None
 
-            def read(version):
+            def read(version: Version) -> tuple[str, dict[str, np.ndarray], tuple[str, ...], bool]:
                 asked = protocol.read_request(
                     body, functools.partial(_find, version), max_pixels=self._max_pixels
                 )
                 outputs = tuple(version.signatures[asked.signature_name].outputs)
                 return asked.signature_name, asked.inputs, outputs, asked.rows
 
-            def write(version, answer, rows):
+            def write(version: Version, answer: dict[str, np.ndarray], rows: bool) -> bytes:
                 return protocol.write_reply(answer, rows=rows)
 
-            return await self._predict(model, number, read, write)
+            return await self._predict(model, asked_version, read, write)
 
     def _rest_status(self, model: Model, number: int | None) -> bytes:
         return _told(_status(model, number))
@@ -433,14 +437,14 @@ class DevServer:
             for service, methods in services.items()
         )
 
-    def _guarded(self, kind: type, handle: Callable[..., Awaitable[bytes]]) -> Callable:
+    def _guarded(self, kind: type[Message], handle: Callable[..., Awaitable[bytes]]) -> Callable:
         """A handler of gRPC that turns every error into a status."""
 
         async def answer(message: bytes, context: grpc.aio.ServicerContext) -> bytes:
             start = time.perf_counter()
             model, code, text, reply = "", "OK", "", b""
             try:
-                request = kind.FromString(message)
+                request: Any = kind.FromString(message)
                 asked = request.model_spec.name
                 model = asked if asked in self._models else ""
                 reply = await handle(request)
@@ -460,11 +464,13 @@ class DevServer:
 
         return answer
 
-    async def _rpc_predict(self, request) -> bytes:
+    async def _rpc_predict(self, request: predict_pb2.PredictRequest) -> bytes:
         model = self._model(request.model_spec.name)
         with self._taken_in():
 
-            def read(version):
+            def read(
+                version: Version,
+            ) -> tuple[str, dict[str, np.ndarray], tuple[str, ...], tuple[str, str]]:
                 name = request.model_spec.signature_name or protocol.DEFAULT_SIGNATURE
                 signature = _find(version, name)
                 outputs = tuple(request.output_filter) or tuple(signature.outputs)
@@ -474,7 +480,7 @@ class DevServer:
 
             return await self._predict(model, _asked_version(request), read, _predict_response)
 
-    def _arrays(self, protos, signature: Signature) -> dict[str, np.ndarray]:
+    def _arrays(self, protos: Mapping[str, Any], signature: Signature) -> dict[str, np.ndarray]:
         extra = sorted(set(protos) - set(signature.inputs))
         missing = sorted(set(signature.inputs) - set(protos) - set(signature.defaults))
         if extra or missing:
@@ -487,7 +493,7 @@ class DevServer:
             arrays[name] = _array(name, proto, signature.inputs[name], self._max_pixels)
         return arrays
 
-    async def _rpc_metadata(self, request) -> bytes:
+    async def _rpc_metadata(self, request: get_model_metadata_pb2.GetModelMetadataRequest) -> bytes:
         fields = list(request.metadata_field)
         if not fields:
             raise invalid("GetModelMetadataRequest must specify at least one metadata_field")
@@ -504,7 +510,7 @@ class DevServer:
         finally:
             version.release()
 
-    async def _rpc_status(self, request) -> bytes:
+    async def _rpc_status(self, request: get_model_status_pb2.GetModelStatusRequest) -> bytes:
         model = self._model(request.model_spec.name)
         return _status(model, _asked_version(request)).SerializeToString()
 
@@ -512,7 +518,7 @@ class DevServer:
 class _Metrics:
     """Of one server, so that several can run in one process."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.registry = prometheus_client.CollectorRegistry()
         labels = ["model", "entrypoint"]
         self._requests = prometheus_client.Counter(
@@ -539,7 +545,7 @@ class _Metrics:
         )
         prometheus_client.ProcessCollector(registry=self.registry)
 
-    def answered(self, model: str, entrypoint: str, status: int, seconds: float):
+    def answered(self, model: str, entrypoint: str, status: int, seconds: float) -> None:
         self._requests.labels(model, entrypoint, str(status)).inc()
         self._latency.labels(model, entrypoint).observe(seconds)
 
@@ -554,7 +560,7 @@ def _find(version: Version, name: str) -> Signature:
         ) from None
 
 
-def _check_outputs(names: tuple[str, ...], signature: Signature):
+def _check_outputs(names: tuple[str, ...], signature: Signature) -> None:
     for name in names:
         if name not in signature.outputs:
             raise invalid(
@@ -573,14 +579,14 @@ def _version_number(text: str | None) -> int | None:
     return int(text)
 
 
-def _asked_version(request) -> int | None:
+def _asked_version(request: Any) -> int | None:
     spec = request.model_spec
     if spec.WhichOneof("version_choice") == "version_label":
         raise invalid(f"Unrecognized servable version label: {spec.version_label[:100]}")
     return spec.version.value if spec.HasField("version") else None
 
 
-def _array(name: str, proto, spec: protocol.Tensor, max_pixels: int) -> np.ndarray:
+def _array(name: str, proto: Any, spec: protocol.Tensor, max_pixels: int) -> np.ndarray:
     """A TensorProto as array, looked at before anything as large as it claims to be is made."""
     try:
         dtype = tf.dtypes.as_dtype(proto.dtype)
@@ -609,7 +615,9 @@ def _array(name: str, proto, spec: protocol.Tensor, max_pixels: int) -> np.ndarr
         raise invalid(f"input {name}: its values do not fill shape {list(shape)}") from None
 
 
-def _predict_response(version: Version, answer: dict[str, np.ndarray], names) -> bytes:
+def _predict_response(
+    version: Version, answer: dict[str, np.ndarray], names: tuple[str, str]
+) -> bytes:
     response = predict_pb2.PredictResponse()
     response.model_spec.name, response.model_spec.signature_name = names
     response.model_spec.version.value = version.number
@@ -626,14 +634,14 @@ def _predict_response(version: Version, answer: dict[str, np.ndarray], names) ->
     return response.SerializeToString()
 
 
-def _signature_map(version: Version):
+def _signature_map(version: Version) -> get_model_metadata_pb2.SignatureDefMap:
     found = get_model_metadata_pb2.SignatureDefMap()
     for name, definition in version.definitions.items():
         found.signature_def[name].CopyFrom(definition)
     return found
 
 
-def _status(model: Model, number: int | None):
+def _status(model: Model, number: int | None) -> get_model_status_pb2.GetModelStatusResponse:
     response = get_model_status_pb2.GetModelStatusResponse()
     kinds = get_model_status_pb2.ModelVersionStatus.State
     for version, state in model.states(number).items():
@@ -645,7 +653,7 @@ def _status(model: Model, number: int | None):
     return response
 
 
-def _told(message) -> bytes:
+def _told(message: Message) -> bytes:
     return json_format.MessageToJson(
         message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
     ).encode()

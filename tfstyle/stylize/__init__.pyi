@@ -1,6 +1,15 @@
+from .runners import (
+    FunctionRunner as FunctionRunner,
+    KerasRunner as KerasRunner,
+    Runner as Runner,
+    SavedModelRunner as SavedModelRunner,
+    TFLiteRunner as TFLiteRunner,
+)
 from .shelf import (
+    CARD_SCHEMA as CARD_SCHEMA,
     ModelNotFoundError as ModelNotFoundError,
     card as card,
+    check_card as check_card,
     find as find,
     find_saved_model as find_saved_model,
     model_folders as model_folders,

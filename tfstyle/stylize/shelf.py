@@ -2,22 +2,31 @@
 
 import json
 import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import tfstyle
 from tfstyle.errors import ArgumentError, TfstyleError
 from tfstyle.stylize import runners
+
+# Version of the layout of model cards, which `export.export` describes. It is raised where a reader
+# of the one before would misunderstand a card.
+CARD_SCHEMA = 1
 
 
 class ModelNotFoundError(TfstyleError, ValueError):
     """There is no such model; the message lists the names there are and where they were sought."""
 
 
-def shipped_models() -> list[dict]:
+def shipped_models(refused: Callable[[str], object] = lambda reason: None) -> list[dict]:
     """The cards of the models that can be loaded by name, sorted by name.
 
     Sought in saved_models/ of the current folder, of the checkout and of the installed package; of
     two with one name, the first. To each card is added "paths", of what there is, as strings:
     {"card", "tflite", "tflite_float16", "tflite_dynamic", "saved_model" (its newest version)}.
+
+    Args:
+        refused: is told of each card that is left out because it is of a newer tfstyle.
     """
     cards = {}
     for shelf in model_folders():
@@ -27,8 +36,14 @@ def shipped_models() -> list[dict]:
             except ValueError:
                 continue
             # saved_models/ of the current folder may hold any JSON.
-            if isinstance(card, dict) and card.get("name") == path.stem:
-                cards.setdefault(path.stem, card | {"paths": _paths(shelf, path.stem)})
+            if not isinstance(card, dict) or card.get("name") != path.stem:
+                continue
+            try:
+                check_card(card, path)
+            except ArgumentError as error:
+                refused(str(error))
+                continue
+            cards.setdefault(path.stem, card | {"paths": _paths(shelf, path.stem)})
     return [cards[name] for name in sorted(cards)]
 
 
@@ -36,9 +51,27 @@ def card(model: str | os.PathLike) -> dict:
     """The card beside a model that `Stylizer.load` finds by this name; empty where it has none.
 
     Raises:
+        ArgumentError: for the card of a newer tfstyle.
         ModelNotFoundError: as `Stylizer.load`.
     """
     return read_card(find(model))
+
+
+def check_card(card: Mapping, path: str | os.PathLike) -> None:
+    """Raises ArgumentError for a card whose layout this tfstyle does not know yet.
+
+    Args:
+        card: of any age; without "schema" it is of 0.
+        path: of its file, for the message.
+    """
+    schema = card.get("schema", 0)
+    if type(schema) is int and 0 <= schema <= CARD_SCHEMA:
+        return
+    raise ArgumentError(
+        f"{path}: a model card of schema {schema!r}, and tfstyle {tfstyle.__version__} reads up to "
+        f"{CARD_SCHEMA}. Install tfstyle {card.get('tfstyle', 'of a newer version')} or newer, "
+        "which wrote it"
+    )
 
 
 def model_folders() -> list[Path]:
@@ -143,16 +176,22 @@ def find_tflite(model) -> Path:
 
 
 def read_card(path: Path) -> dict:
-    """The card beside a model file or SavedModel folder; empty where there is none."""
+    """The card beside a model file or SavedModel folder; empty where there is none.
+
+    Raises:
+        ArgumentError: for one of a newer tfstyle, see `check_card`.
+    """
     version = None
     if path.is_dir():  # DIR/NAME/VERSION
         version, path = path.name, path.parent
+    file = path.parent / f"{path.name.split('.')[0]}.json"
     try:
-        card = json.loads((path.parent / f"{path.name.split('.')[0]}.json").read_text("utf-8"))
+        card = json.loads(file.read_text("utf-8"))
     except (OSError, ValueError):
         return {}
     if not isinstance(card, dict):
         return {}
+    check_card(card, file)
     if version not in (None, str(card.get("version"))):
         card.pop("styles", None)  # an older version may have had others
     return card

@@ -16,7 +16,6 @@ from tfstyle.errors import ArgumentError
 from tfstyle.images import color, tiles
 from tfstyle.machine import TooLargeError
 from tfstyle.stylize import runners
-from tfstyle.stylize.runners import keras_run, read_keras, saved_model_run
 from tfstyle.stylize.shelf import find, find_tflite, own_card, read_card
 
 # Peak memory of a call in bytes per pixel of the image, where no card tells: what the largest
@@ -63,7 +62,7 @@ class Stylizer:
 
     def __init__(
         self,
-        run: Callable[..., np.ndarray],
+        run: runners.Runner | Callable[..., np.ndarray],
         bytes_per_pixel: int = BYTES_PER_PIXEL,
         keeps_memory: bool = False,
         styles: Sequence[str] = (),
@@ -73,22 +72,22 @@ class Stylizer:
         """Most callers want `Stylizer.load`.
 
         Args:
-            run: float32 [1, H, W, 3] in [0, 1] -> the same. Where there are `styles`, it takes the
-                weights of the styles, float32 [1, styles], as its second argument. Where it has
-                attributes `take` and `give`, large images are worked on in tiles: `take` gives the
-                statistics of windows [N, h, w, 3] (and weights); `give` is `run` with statistics as
-                its last argument.
+            run: what runs the model; a plain function of batch and, where there are `styles`,
+                weights will do, see `runners.FunctionRunner`.
             bytes_per_pixel: memory that `run` takes.
-            keeps_memory: whether `run` keeps it until the next call, and uses it again then.
-            styles, size: see above.
+            keeps_memory, size: of a plain function, see `runners.Runner`.
+            styles: names, in order; where there are none, "0", "1", ... for those that `run` has.
             tile_margin: how far around a tile the model looks, in pixels.
         """
+        if not isinstance(run, runners.Runner):
+            run = runners.FunctionRunner(
+                run, styles=len(styles), size=size, keeps_memory=keeps_memory
+            )
         self._tile_margin = tile_margin
-        self.styles = tuple(styles)
-        self.size = size
+        self.styles = tuple(styles) or tuple(map(str, range(run.styles)))
+        self.size = run.size
         self._run = run
         self._bytes_per_pixel = bytes_per_pixel
-        self._keeps_memory = keeps_memory
         self._kept = 0
 
     @classmethod
@@ -119,17 +118,18 @@ class Stylizer:
         if runtime == "tflite":
             model = find_tflite(model)
         elif not isinstance(model, (str, os.PathLike)):
-            run = keras_run(model)
-            return cls(run, styles=_style_names({}, run))
+            return cls(runners.KerasRunner(model))
         path = find(model)
         if path.suffix == ".tflite":
-            run = runners.runner(path, threads or os.cpu_count())
+            run = runners.TFLiteRunner(path, threads or os.cpu_count())
         elif threads:
             raise ArgumentError(f"threads {threads}: only for TFLite models, and {path} is none")
         else:
             try:
-                keras = path.suffix == ".keras"
-                run = keras_run(read_keras(path)) if keras else saved_model_run(path)
+                if path.suffix == ".keras":
+                    run = runners.KerasRunner(runners.read_keras(path))
+                else:
+                    run = runners.SavedModelRunner(path)
             except ModuleNotFoundError as error:
                 if error.name not in ("tensorflow", "keras"):
                     raise
@@ -141,9 +141,7 @@ class Stylizer:
         return cls(
             run,
             _whole_number(card, "memory_bytes_per_pixel", BYTES_PER_PIXEL),
-            keeps_memory=path.suffix == ".tflite",
-            styles=_style_names(card or own_card(path), run),
-            size=getattr(run, "size", None),
+            styles=_style_names(card or own_card(path), run.styles),
             tile_margin=_whole_number(card, "tile_margin", _TILE_MARGIN),
         )
 
@@ -188,19 +186,18 @@ class Stylizer:
         weights = self.style_weights(style)
         if strength == 0:
             return image.copy()
-        more = [] if weights is None else [weights]
         if tiled is None:
-            tiled = self._can_tile and not self._fits_whole(*image.shape[:2])
+            tiled = self._run.can_tile and not self._fits_whole(*image.shape[:2])
         if tiled:
-            stylized = self._in_tiles(image, more, progress)
+            stylized = self._in_tiles(image, weights, progress)
         else:
             self._check_memory(*image.shape[:2], self._bytes_per_pixel)
             given = _fitted(image, self.size) if self.size else image
-            stylized = np.clip(self._run(given[np.newaxis], *more)[0], 0, 1)
+            stylized = np.clip(self._run(given[np.newaxis], weights)[0], 0, 1)
             if self.size:
                 height, width = _fitting(image.shape[:2], self.size)
                 stylized = images.resize(stylized[:height, :width], image.shape[:2])
-            if self._keeps_memory:
+            if self._run.keeps_memory:
                 self._kept = image.shape[0] * image.shape[1] * self._bytes_per_pixel
         return finished(stylized, image, strength=strength, preserve_color=preserve_color)
 
@@ -214,10 +211,6 @@ class Stylizer:
         return None if weights is None else np.array([weights], np.float32)
 
     @property
-    def _can_tile(self) -> bool:
-        return hasattr(self._run, "give")
-
-    @property
     def _whole_pixels(self) -> int:
         return min(WHOLE_PIXELS, WHOLE_BYTES // (self._bytes_per_pixel + _OWN_BYTES_PER_PIXEL))
 
@@ -226,12 +219,8 @@ class Stylizer:
         needed = pixels * (self._bytes_per_pixel + _OWN_BYTES_PER_PIXEL)
         return pixels <= self._whole_pixels and needed <= machine.usable_memory() + self._kept
 
-    def _in_tiles(self, image, more, progress):
-        if not self._can_tile:
-            raise ArgumentError(
-                "tiled: this model has no signatures for parts of an image. Export it again, or "
-                "take its float32 TFLite file"
-            )
+    def _in_tiles(self, image, weights, progress):
+        self._run.check_tiles()
         height, width = image.shape[:2]
         # A tile with its surroundings, and then windows as far as memory reaches.
         least = min(_TILE + 2 * self._tile_margin, max(height, width)) ** 2
@@ -243,12 +232,13 @@ class Stylizer:
         else:
             side = min(_WINDOW, height, width)
             windows = tiles.windows(image, side=side, pixels=pixels)
-        statistics = self._run.take(windows, *more)
+        statistics = self._run.statistics(windows, weights)
         total, done = tiles.count((height, width), _TILE), 0
 
         def stylize(part):
             nonlocal done
-            stylized = np.clip(self._run.give(part[np.newaxis], *more, statistics)[0], 0, 1)
+            stylized = self._run.stylize_part(part[np.newaxis], statistics, weights)[0]
+            stylized = np.clip(stylized, 0, 1)
             done += 1
             if progress:
                 progress(done, total)
@@ -376,10 +366,7 @@ def _whole_number(card: dict, key: str, default: int) -> int:
         return default
 
 
-def _style_names(card: dict, run) -> list[str]:
-    """Of the styles that a loaded model takes weights for; none where it takes no weights."""
-    count = getattr(run, "styles", 0)
+def _style_names(card: dict, count: int) -> list[str]:
+    """Those that a card gives to as many styles; none where it speaks of others."""
     names = card.get("styles")
-    if isinstance(names, list) and len(names) == count:
-        return [str(name) for name in names]
-    return [str(index) for index in range(count)]
+    return list(map(str, names)) if isinstance(names, list) and len(names) == count else []

@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from tfstyle.errors import ArgumentError
+from tfstyle.networks import recorded
 
 
 def cosine_schedule(
@@ -68,7 +69,7 @@ class Ema:
         self.decay = decay
         self.model = model
         if decay:
-            self.model = keras.models.clone_model(model)
+            self.model = recorded.clone(model)
             self.model.set_weights(model.get_weights())
 
     def update(self, step):

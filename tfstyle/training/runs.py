@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfstyle import images
+from tfstyle.networks import recorded
 from tfstyle.training import folders, loop
 from tfstyle.training.optimizers import Ema
 from tfstyle.training.strategy import Options, is_chief, prepare, shard
@@ -141,7 +142,9 @@ class Run:
 
     def _told(self, generator: keras.Model) -> dict[str, Any]:
         """What options.json holds."""
-        return {"schema": folders.SCHEMA, "pipeline": self.pipeline, **self._resolved}
+        told = {"schema": folders.SCHEMA, "pipeline": self.pipeline, **self._resolved}
+        network = recorded.describe(generator)
+        return told | ({"network": network} if network else {})
 
     def card(self) -> dict[str, Any]:
         """What a model card says of the run; see `training.card`."""

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+import logging
 import os
 import pathlib
 import sys
@@ -10,11 +11,11 @@ from typing import Literal
 
 import keras
 import tensorflow as tf
-from tensorflow.compiler.xla.tsl.protobuf.coordination_config_pb2 import CoordinatedJob
-from tensorflow.python.eager import context
 
 from tfstyle import machine
 from tfstyle.errors import ArgumentError, TfstyleError
+
+_log = logging.getLogger(__name__)
 
 
 class TrainingError(TfstyleError, RuntimeError):
@@ -118,14 +119,7 @@ _TF_CONFIG = (
 
 def _multiworker(workers: list[str], index: int):
     print(f"worker {index} of {len(workers)}, {workers[index]}: waits for all", file=sys.stderr)
-    # TensorFlow's own 10 s take a worker on a busy machine for a dead one, and it has no public way
-    # to say otherwise.
-    context.context().configure_coordination_service(
-        service_type="standalone",
-        service_leader="/job:worker/replica:0/task:0",
-        heartbeat_timeout_in_ms=_HEARTBEAT_TIMEOUT * 1000,
-        coordinated_jobs=[CoordinatedJob(name="worker", num_tasks=len(workers))],
-    )
+    _have_patience(len(workers))
     try:
         return tf.distribute.MultiWorkerMirroredStrategy()
     except (tf.errors.OpError, RuntimeError) as error:
@@ -134,6 +128,34 @@ def _multiworker(workers: list[str], index: int):
             f"({first_line(error)}). See that TF_CONFIG's addresses are right, that their ports "
             "are free, and that all workers start anew."
         ) from error
+
+
+def _have_patience(workers: int):
+    """Gives workers _HEARTBEAT_TIMEOUT before they are given up, where this TensorFlow lets us.
+
+    Its own 10 s take a worker on a busy machine for a dead one, and it has no public way to say
+    otherwise: this is the one place that reaches into its private modules.
+    """
+    try:
+        from tensorflow.compiler.xla.tsl.protobuf import coordination_config_pb2
+        from tensorflow.python.eager import context
+
+        context.context().configure_coordination_service(
+            service_type="standalone",
+            service_leader="/job:worker/replica:0/task:0",
+            heartbeat_timeout_in_ms=_HEARTBEAT_TIMEOUT * 1000,
+            coordinated_jobs=[
+                coordination_config_pb2.CoordinatedJob(name="worker", num_tasks=workers)
+            ],
+        )
+    # TypeError: they are still there, and take other arguments.
+    except (ImportError, AttributeError, TypeError) as error:
+        _log.warning(
+            "TensorFlow %s keeps its own limit for a silent worker (%s): one on a busy machine may "
+            "be given up too soon",
+            tf.__version__,
+            error,
+        )
 
 
 def _cluster() -> tuple[list[str], int]:

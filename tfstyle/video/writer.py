@@ -8,14 +8,15 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import secrets
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from types import ModuleType, TracebackType
+from typing import Any
 
 import numpy as np
 
-from tfstyle import images
+from tfstyle import files, images
 from tfstyle.errors import ArgumentError
 
 # Container, encoder and its options, in FFmpeg's words. crf is the quality, on each encoder's own
@@ -40,7 +41,7 @@ class Writer:
     an exception there is none, and an earlier file of that name is still there.
     """
 
-    def __init__(self, path: str | os.PathLike, *, fps: float = 24):
+    def __init__(self, path: str | os.PathLike, *, fps: float = 24) -> None:
         """Nothing is written before the first frame.
 
         Args:
@@ -63,8 +64,12 @@ class Writer:
         _av()
         # 1001 because television has rates such as 24000/1001.
         self._rate = Fraction(fps).limit_denominator(1001)
-        self._temporary = self._path.parent / f".tfstyle-{secrets.token_hex(8)}.tmp"
-        self._container = self._stream = self._size = None
+        self._whole = files.whole(self._path)
+        self._temporary = self._whole.__enter__()
+        # PyAV's, from the first frame on, which sets the size too.
+        self._container: Any = None
+        self._stream: Any = None
+        self._size = (0, 0)
         self._count = 0
 
     def __enter__(self) -> Writer:
@@ -119,7 +124,7 @@ class Writer:
         context.color_trc, context.color_range = _SRGB_TRANSFER, _LIMITED_RANGE
         self._size = size
 
-    def _frame(self, image: np.ndarray):
+    def _frame(self, image: np.ndarray) -> Any:
         height, width, _ = image.shape
         even = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
         return (
@@ -128,8 +133,24 @@ class Writer:
             .reformat(format="yuv420p", dst_colorspace=_BT709, dst_color_range=_LIMITED_RANGE)
         )
 
-    def __exit__(self, kind, error, traceback) -> None:
-        try:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        before = kind, error, traceback
+
+        def end(*here: Any) -> None:
+            """Moves the file where nothing went wrong, before or here; takes it away else."""
+            with contextlib.suppress(Exception):  # a broken file that goes away now
+                if self._container is not None:
+                    self._container.close()
+            with self._named_errors():
+                self._whole.__exit__(*(here if here[0] else before))
+
+        with contextlib.ExitStack() as stack:
+            stack.push(end)
             if kind is not None:
                 return
             if not self._count:
@@ -137,13 +158,6 @@ class Writer:
             with self._named_errors():
                 self._container.mux(self._stream.encode(None))
                 self._container.close()
-                os.replace(self._temporary, self._path)
-        finally:
-            with contextlib.suppress(Exception):  # a broken file that goes away now
-                if self._container is not None:
-                    self._container.close()
-            with contextlib.suppress(OSError):
-                self._temporary.unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def _named_errors(self) -> Iterator[None]:
@@ -153,7 +167,7 @@ class Writer:
             raise ArgumentError(f"{self._path}: cannot be written ({error.strerror}).") from error
 
 
-def _av():
+def _av() -> ModuleType:
     try:
         import av
     except ImportError:

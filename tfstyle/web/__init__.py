@@ -18,6 +18,7 @@ import tempfile
 import urllib.parse
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import tfstyle
 from tfstyle import stylize
@@ -109,7 +110,7 @@ def build(
         shutil.copytree(STATIC, staged)
         shelf = staged / "models"
         shelf.mkdir()
-        entries = {}
+        entries: dict[str, dict[str, Any]] = {}
         for model in models:
             for path in _files(model, shelf, sizes, variant, progress):
                 _add(entries, path)
@@ -128,13 +129,19 @@ def _is_page(folder: Path) -> bool:
     return {"index.html", "models.json"} <= found <= known
 
 
-def _files(model, shelf: Path, sizes, variant: str, progress) -> list[Path]:
+def _files(
+    model: str | os.PathLike,
+    shelf: Path,
+    sizes: Sequence[tuple[int, int]],
+    variant: str,
+    progress: Callable[[str], object],
+) -> list[Path]:
     """The TFLite files of a model, in `shelf`."""
     path = Path(model)
     if path.suffix == ".tflite":
         if not path.is_file():
             raise WebError(f"{path}: no such file")
-        run = runners.runner(path, 1)
+        run = runners.TFLiteRunner(path, 1)
         if run.size is None:
             raise WebError(
                 f"{path}: takes any size, and LiteRT.js takes fixed ones alone. Give what it was "
@@ -142,25 +149,24 @@ def _files(model, shelf: Path, sizes, variant: str, progress) -> list[Path]:
             )
         return [Path(shutil.copy(path, shelf))]
     source = device.read(model)
-    found = []
+    found: list[Path] = []
     for size in sizes:
-        report = device.export(
-            source,
-            [variant],
-            shelf,
-            size=size,
-            progress=lambda text, size=size: progress(f"{source.name} {size[0]}x{size[1]}, {text}"),
-        )
+
+        def tell(text: str, size: tuple[int, int] = size) -> None:
+            progress(f"{source.name} {size[0]}x{size[1]}, {text}")
+
+        report = device.export(source, [variant], shelf, size=size, progress=tell)
         if report.refused:
             raise WebError(f"{source.name}: {'; '.join(report.refused.values())}")
+        assert report.path is not None  # what is not refused is kept
         report.path.unlink()
         found += report.files.values()
     return found
 
 
-def _add(entries: dict, path: Path):
+def _add(entries: dict, path: Path) -> None:
     """Notes a TFLite file of a fixed size in what models.json is to say."""
-    run = runners.runner(path, 1)
+    run = runners.TFLiteRunner(path, 1)
     told = runners.read_metadata(path) or stylize.read_card(path)
     name = str(told.get("name") or path.name.split(".")[0])
     styles = told.get("styles") or []
@@ -176,6 +182,8 @@ def _add(entries: dict, path: Path):
     entry = entries.setdefault(name, about)
     if entry["styles"] != styles:
         raise WebError(f"{path}: other styles than another file of the model {name}")
+    if run.size is None:
+        raise WebError(f"{path}: takes any size, and LiteRT.js takes fixed ones alone")
     height, width = run.size
     if any((each["height"], each["width"]) == run.size for each in entry["files"]):
         raise WebError(f"{path}: a second file of {height}x{width} of the model {name}")
@@ -185,9 +193,11 @@ def _add(entries: dict, path: Path):
 class Server(http.server.ThreadingHTTPServer):
     """Serves a folder that `build` wrote; the address is `url`. GET and HEAD alone."""
 
-    daemon_threads = True
+    daemon_threads: bool = True
 
-    def __init__(self, directory: str | os.PathLike, *, host: str = "127.0.0.1", port: int = 0):
+    def __init__(
+        self, directory: str | os.PathLike, *, host: str = "127.0.0.1", port: int = 0
+    ) -> None:
         """Listens at once; `serve_forever` answers.
 
         Args:
@@ -216,26 +226,28 @@ class Server(http.server.ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        host, port = self.server_address[:2]
+        """http://HOST:PORT/, as this machine can open it."""
+        host, port = map(str, self.server_address[:2])
         return f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}/"
 
-    def handle_error(self, request, client_address):
+    def handle_error(self, request: Any, client_address: Any) -> None:
         """A browser that closes its connection early is no error."""
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
+    server: Server
     protocol_version = "HTTP/1.1"
     server_version = f"tfstyle/{tfstyle.__version__}"
     sys_version = ""
     timeout = 60
 
-    def do_GET(self):
+    def do_GET(self) -> None:
         self._answer(body=True)
 
-    def do_HEAD(self):
+    def do_HEAD(self) -> None:
         self._answer(body=False)
 
-    def _answer(self, body: bool):
+    def _answer(self, body: bool) -> None:
         path = urllib.parse.unquote(urllib.parse.urlsplit(self.path).path)
         file = self.server.files.get(path)
         if file is None:
@@ -262,17 +274,17 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             if body:
                 shutil.copyfileobj(stream, self.wfile)
 
-    def end_headers(self):
+    def end_headers(self) -> None:
         for name, value in HEADERS.items():
             self.send_header(name, value)
         super().end_headers()
 
-    def log_message(self, *_):
+    def log_message(self, *_: object) -> None:
         """What is asked for is nobody's business."""
 
 
 @contextlib.contextmanager
-def site(models: Sequence[str | os.PathLike], **options) -> Iterator[Path]:
+def site(models: Sequence[str | os.PathLike], **options: Any) -> Iterator[Path]:
     """A temporary folder with the page; `options` are those of `build`."""
     with tempfile.TemporaryDirectory(prefix="tfstyle-web-") as folder:
         yield build(Path(folder) / "site", models, **options)
@@ -284,7 +296,7 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8000,
     announce: Callable[[str], object] = print,
-    **options,
+    **options: Any,
 ) -> None:
     """Builds the page in a temporary folder and serves it until KeyboardInterrupt.
 
