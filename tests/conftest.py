@@ -35,6 +35,14 @@ def _same_seeds_for_every_test():
     tf_config.disable_op_determinism()
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(fixturedef, request):
+    """What several tests share has the same random weights whichever of them comes first."""
+    if fixturedef.scope != "function":
+        keras.utils.set_random_seed(0)
+    return (yield)
+
+
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)

@@ -1,9 +1,11 @@
 """Small untrained models, and how to write them quickly as TensorFlow Serving wants them."""
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
-from tfstyle.export import signatures
+from tfstyle import export
+from tfstyle.export import saved_model, signatures
 from tfstyle.networks import generators
 
 STYLES = 3
@@ -22,6 +24,16 @@ def fast(seed=0):
 
 def fusion(seed=0):
     return shaken(generators.fusion_generator(styles=STYLES, width=4, depth=1), seed)
+
+
+def exported(generator, name, **options):
+    """An export whole but for TFLite files other than that in float32, which take most of its time.
+
+    For tests of what is made of a model; those of exports themselves make all files.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(saved_model, "TFLITE_VARIANTS", ("float32",))
+        return export.export(generator, name, **options)
 
 
 def save(generator, folder, photo):

@@ -1,20 +1,19 @@
 """A style of one's own: only its numbers are fitted, and the others stay what they were."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.small_models import shaken
+from tests.small_models import exported, shaken
 from tfstyle import cli, images, learning, losses, stylize
 from tfstyle.data import drawn, samples
 from tfstyle.errors import ArgumentError
-from tfstyle.export import ExportError, export, rebuild
+from tfstyle.export import ExportError, rebuild, saved_model
 from tfstyle.networks import generators
+from tfstyle.training import steps
 
 
 @pytest.fixture(scope="module")
@@ -23,8 +22,14 @@ def model(tmp_path_factory):
     generator = shaken(generators.fusion_generator(styles=2, width=4, depth=1))
     folder = tmp_path_factory.mktemp("models")
     card = {"options": {"width": 4, "depth": 1}, "pipeline": "pipelines.fusion", "style": "a; b"}
-    export(generator, "pair", directory=folder, styles=["a", "b"], card=card)
+    exported(generator, "pair", directory=folder, styles=["a", "b"], card=card)
     return folder / "pair"
+
+
+@pytest.fixture
+def uncompiled(monkeypatch):
+    """For runs of a few steps, which take less than compiling one."""
+    monkeypatch.setattr(steps.PerceptualStep, "__call__", steps.PerceptualStep.update)
 
 
 def learn(model, **options):
@@ -32,19 +37,28 @@ def learn(model, **options):
     return learning.learn(drawn.style("mosaic", 96), "mine", model=model, **options)
 
 
-def test_a_style_is_learned_and_the_others_stay(model, photo):
-    steps = []
-    found = learn(model, count=40, learning_rate=0.1, progress=lambda *step: steps.append(step))
+ENOUGH = {"count": 40, "learning_rate": 0.1}
+
+
+@pytest.fixture(scope="module")
+def learned(model):
+    """A style that was learned, and what was told after each step."""
+    told = []
+    return learn(model, **ENOUGH, progress=lambda *step: told.append(step)), told
+
+
+def test_a_style_is_learned_and_the_others_stay(learned, model, photo):
+    found, told = learned
     assert found.styles == ("mine", "a", "b") and found.nearest in ("a", "b")
-    assert [number for number, _ in steps] == list(range(1, 41))
-    assert steps[-1][1]["style"] < 0.9 * steps[0][1]["style"]
+    assert [number for number, _ in told] == list(range(1, 41))
+    assert told[-1][1]["style"] < 0.9 * told[0][1]["style"]
     new, old = stylize.Stylizer.load(found.generator), stylize.Stylizer.load(model)
     for index, name in enumerate("ab"):
         np.testing.assert_allclose(new(photo, style=index + 1), old(photo, style=name), atol=1e-3)
     assert np.abs(new(photo, style=0) - old(photo, style=found.nearest)).mean() > 0.01
 
 
-def test_alone_the_whole_network_is_fitted_to_one_style(model, photo):
+def test_alone_the_whole_network_is_fitted_to_one_style(model, photo, uncompiled):
     found = learn(model, count=10, alone=True)
     assert found.styles == ("mine",) and "description" not in found.card
     new, old = stylize.Stylizer.load(found.generator), stylize.Stylizer.load(model)
@@ -57,14 +71,14 @@ def test_alone_the_whole_network_is_fitted_to_one_style(model, photo):
     assert all(np.abs(new - old).max() > 1e-4 for new, old in zip(*kernels, strict=True))
 
 
-def test_the_same_seed_gives_the_same_style(model):
+def test_the_same_seed_gives_the_same_style(model, uncompiled):
     one, same, other = (learn(model, count=2, seed=seed) for seed in (1, 1, 2))
     assert one.losses == same.losses != other.losses
 
 
-def test_the_convolutions_are_not_touched(model):
+def test_the_convolutions_are_not_touched(learned, model):
     before = {v.path: v.numpy() for v in rebuild.of_export(model).generator.variables}
-    found = learn(model, count=2)
+    found, _ = learned
     kernels = [v for v in found.generator.variables if v.name == "kernel"]
     assert kernels
     for kernel, old in zip(
@@ -86,15 +100,17 @@ def test_what_cannot_be_taught_is_refused(model, tmp_path):
     with pytest.raises(learning.LearnError, match="has a style called so"):
         learning.learn(drawn.style("mosaic", 64), "a", model=model)
     one = generators.fast_generator(width=4, depth=1)
-    export(one, "single", directory=tmp_path, card={"options": {"width": 4, "depth": 1}})
+    exported(one, "single", directory=tmp_path, card={"options": {"width": 4, "depth": 1}})
     with pytest.raises(learning.LearnError, match="not one of several styles"):
         learn(tmp_path / "single")
     with pytest.raises(stylize.ModelNotFoundError):
         learn(tmp_path / "nothing")
 
 
-def test_command_makes_a_model_like_the_others(model, tmp_path, monkeypatch, capsys):
+def test_command_makes_a_model_like_the_others(model, tmp_path, monkeypatch, capsys, uncompiled):
     monkeypatch.chdir(tmp_path)
+    # Other files take most of the time, and tests/export makes them.
+    monkeypatch.setattr(saved_model, "TFLITE_VARIANTS", ("float32",))
     images.write("my painting.png", drawn.style("mosaic", 96))
     images.write("photo.png", samples.photo("chelsea")[:64, :64])
     arguments = ["learn", "my painting.png", "--model", str(model), "--count", "2"]
@@ -112,26 +128,31 @@ def test_command_makes_a_model_like_the_others(model, tmp_path, monkeypatch, cap
     assert json.loads(Path("saved_models/one.json").read_text())["styles"] == ["one"]
     assert cli.main(["stylize", "photo.png", "--model", "one", "-o", "one.png"]) == 0
     # And it can be taught another.
-    arguments[3] = "my_painting"
-    assert cli.main([*arguments, "--name", "next", "--style_size", "64"]) == 0
+    found = learning.learn(
+        drawn.style("mosaic", 64), "next", model="my_painting", count=1, crop_size=48
+    )
+    assert found.styles == ("next", "my_painting", "a", "b")
 
 
-def test_command_names_what_is_wrong(model, tmp_path):
-    run = [sys.executable, "-m", "tfstyle", "learn", "--model", str(model), "-o", "out"]
+def test_command_names_what_is_wrong(model, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "empty.jpg").touch()
     for given, message in (
         (["empty.jpg"], "empty.jpg"),
         (["missing.jpg"], "missing.jpg"),
         (["empty.jpg", "--count", "0"], "--count"),
     ):
-        done = subprocess.run([*run, *given], cwd=tmp_path, capture_output=True, text=True)
-        assert done.returncode == 2 and message in done.stderr
-        assert "Traceback" not in done.stderr
+        try:
+            code = cli.main(["learn", "--model", str(model), "-o", "out", *given])
+        except SystemExit as stop:
+            code = stop.code
+        told = capsys.readouterr().err
+        assert code == 2 and message in told and "Traceback" not in told
     assert not (tmp_path / "out").exists()
 
 
 @pytest.fixture
-def painted(tmp_path, monkeypatch):
+def painted(tmp_path, monkeypatch, uncompiled):
     """The current folder, with a painting in it."""
     monkeypatch.chdir(tmp_path)
     images.write("mine.png", drawn.style("mosaic", 64))
@@ -201,9 +222,9 @@ def test_a_fault_in_the_export_shows_as_one_and_nothing_is_lost(
     assert (painted / "saved_models" / "mine.learned.keras").is_file()
 
 
-def test_a_model_of_a_network_that_its_card_tells_is_taught(tmp_path):
+def test_a_model_of_a_network_that_its_card_tells_is_taught(tmp_path, uncompiled):
     generator = shaken(generators.fusion_generator(styles=2, width=4, depth=1))
-    export(generator, "told", directory=tmp_path, styles=["a", "b"])  # without options
+    exported(generator, "told", directory=tmp_path, styles=["a", "b"])  # without options
     found = learn(tmp_path / "told", count=1)
     assert found.generator.inputs[1].shape == (None, 3)
     card = json.loads((tmp_path / "told.json").read_text())

@@ -1,6 +1,5 @@
 """README's commands, run as they are written, one after the other, in one checkout."""
 
-import ast
 import os
 import re
 import shlex
@@ -11,12 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from tests import shipped
 from tfstyle import images
 from tfstyle.data import drawn, samples
 
 ROOT = Path(__file__).parent.parent
-SETUP = (ROOT / "setup.py").read_text(encoding="utf-8")
-SHIPPED = ast.literal_eval(re.search(r"SHIPPED_MODELS = (\[.*?\])", SETUP, re.DOTALL)[1])
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 # What another test runs, or nothing here can: servers and what asks them, a camera, MNIST from the
 # network, several machines, installing, the tests themselves.
@@ -63,10 +61,9 @@ def checkout(tmp_path_factory):
         (place / name).symlink_to(ROOT / name)
     (place / ".venv").symlink_to(sys.prefix)
     (place / "saved_models").mkdir()
-    for path in (ROOT / "saved_models").iterdir():
-        if path.name.split(".")[0] in SHIPPED:
-            copy = shutil.copytree if path.is_dir() else shutil.copy
-            copy(path, place / "saved_models" / path.name)
+    for path in shipped.paths():
+        copy = shutil.copytree if path.is_dir() else shutil.copy
+        copy(path, place / "saved_models" / path.name)
     photo = images.fit(samples.photo("chelsea"), 96)
     for name in (
         "photo.jpg",

@@ -191,16 +191,36 @@ def test_a_run_of_classes_is_explained_by_the_class_of_its_style(desk, shortened
     np.testing.assert_allclose(networks.discriminator(photo[None]), discriminator(photo[None]))
 
 
-def test_a_run_of_one_style_is_explained_as_its_export_is(desk, shortened):
+def run_of_one_style(folder):
     generator = generators.fast_generator(width=4, depth=1)
-    (desk / "runs/fast").mkdir(parents=True)
-    (desk / "runs/fast/options.json").write_text(json.dumps({"width": 4, "depth": 1}))
+    folder.mkdir(parents=True)
+    (folder / "options.json").write_text(json.dumps({"width": 4, "depth": 1}))
     checkpoint = tf.train.Checkpoint(generator=generator)
-    tf.train.CheckpointManager(checkpoint, desk / "runs/fast/checkpoints", 1).save()
+    tf.train.CheckpointManager(checkpoint, folder / "checkpoints", 1).save()
+
+
+def jobs(model):
+    content, painting = images.read("photo.png"), images.read("painting.png")
+    return {job.name for job in survey.of(model, content=content, style=painting).jobs}
+
+
+def test_what_is_explained_of_a_run_of_one_style_and_of_a_model_of_several(desk):
+    """The explanations themselves are made of other runs above, and of these below."""
+    of_all = {"losses", "style gap", "skip connections", "units", "what layers see", "what helps"}
+    run_of_one_style(desk / "runs/fast")
+    assert jobs("runs/fast") == of_all
+    generators.fusion_generator(styles=3, width=4, depth=1).save("mine.keras")
+    assert jobs("mine.keras") == of_all | {"style directions"}
+
+
+@pytest.mark.slow
+def test_a_run_of_one_style_is_explained_as_its_export_is(desk, shortened):
+    run_of_one_style(desk / "runs/fast")
     assert explain("runs/fast") == 0
     assert {"loss_maps", "style_gap", "skips", "units"} <= questions(desk).keys()
 
 
+@pytest.mark.slow
 def test_a_model_of_several_styles_has_directions(desk, shortened):
     generators.fusion_generator(styles=3, width=4, depth=1).save("mine.keras")
     assert explain("mine.keras") == 0

@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
+from tests import shipped
 from tests.small_models import shaken
 from tfstyle import cli, images, stylize
 from tfstyle.data import samples
@@ -313,9 +314,7 @@ def test_what_is_no_model_is_named(tmp_path, monkeypatch, model, told):
 
 # -- operations -------------------------------------------------------------------------------
 
-SHIPPED = [
-    pytest.param(path, id=path.name) for path in sorted((ROOT / "saved_models").glob("*.tflite"))
-]
+SHIPPED = [pytest.param(path, id=path.name) for path in shipped.paths("*.tflite")]
 
 
 @pytest.mark.parametrize("path", SHIPPED)

@@ -22,6 +22,25 @@ def _tiny_backbone(tiny_extractor, monkeypatch):
     use(monkeypatch, lambda layers, *, weights=None, pooling="max", dtype="float32": tiny_extractor)
 
 
+@pytest.fixture(scope="module")
+def _graphs():
+    return {}
+
+
+@pytest.fixture(autouse=True)
+def _objectives_of_the_same_arguments_share_their_graphs(_graphs, monkeypatch):
+    """Tracing takes most of a small run's time, and nearly all runs here trace the same graphs."""
+    original = optimization.Objective.__init__
+
+    def with_shared_graphs(self, extractor, **options):
+        original(self, extractor, **options)
+        # The extractor itself is kept as well: another one may get the id of one that is gone.
+        key = id(extractor), repr(sorted(options.items()))
+        self._graphs, _ = _graphs.setdefault(key, ({}, extractor))
+
+    monkeypatch.setattr(optimization.Objective, "__init__", with_shared_graphs)
+
+
 def use(monkeypatch, build, **attributes):
     """Puts another network in the place of VGG16."""
     attributes = {"bfloat16_holds": False} | attributes

@@ -28,8 +28,16 @@ def start(photo):
     return np.clip(photo[::-1] * 0.5 + 0.25 + noise, 0, 1).astype(np.float32)
 
 
+_OBJECTIVES = {}
+
+
 def objective(extractor, **options):
-    return Objective(extractor, **({"content_layers": CONTENT, "style_layers": STYLE} | options))
+    """Of the same arguments the same one, whose graphs are traced once for all tests here."""
+    options = {"content_layers": CONTENT, "style_layers": STYLE} | options
+    key = id(extractor), repr(sorted(options.items()))
+    if key not in _OBJECTIVES:
+        _OBJECTIVES[key] = Objective(extractor, **options)
+    return _OBJECTIVES[key]
 
 
 def test_losses_are_those_of_the_loss_functions(tiny_extractor, photo, style, start):

@@ -738,7 +738,8 @@ def test_ten_photos_and_ten_paintings_give_a_kernel_distance_first(photo, vgg16)
     expected, _ = metrics.vgg16_kid(map(softer, photos), paintings, extractor=vgg16, subset_size=10)
     np.testing.assert_allclose(figures["vgg16_kid"], expected, rtol=1e-4)
     for fewer in ({"photos": photos[1:]}, {"paintings": paintings[2:]}):
-        validator = metrics.Validator(**({"photos": photos, "paintings": paintings} | fewer))
+        both = {"photos": photos, "paintings": paintings, "size": 48}
+        validator = metrics.Validator(**(both | fewer))
         assert "vgg16_kid" not in validator(softer)
 
 

@@ -6,7 +6,8 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 from hypothesis import strategies as st
 
-from tfstyle import export, stylize
+from tests import small_models
+from tfstyle import stylize
 from tfstyle.networks import discriminators, generators, layers
 
 GENERATORS = {
@@ -256,7 +257,7 @@ def test_at_zero_noise_it_is_a_function_of_the_image_with_the_same_weights(noisy
 
 def test_at_zero_noise_it_is_exported(noisy, photo, tmp_path):
     alone = generators.at_zero_noise(noisy)
-    exported = export.export(alone, "noisy", directory=tmp_path)
+    exported = small_models.exported(alone, "noisy", directory=tmp_path)
     for artifact in (exported.saved_model, exported.tflite["float32"]):
         stylized = stylize.Stylizer.load(artifact)(photo)
         np.testing.assert_allclose(stylized, alone(photo[None])[0], atol=1e-3)

@@ -3,8 +3,6 @@
 import dataclasses
 import inspect
 import json
-import os
-import subprocess
 import sys
 import typing
 from pathlib import Path
@@ -17,6 +15,7 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
 from pipelines import clahe as pipeline
+from tests import recipes
 from tfstyle import data, export, images, losses, training
 from tfstyle.data import drawn, samples
 from tfstyle.images import contrast
@@ -337,31 +336,10 @@ def test_a_style_that_would_not_be_learnt_is_refused():
 
 @pytest.mark.parametrize("loss", ["pixels", "mixed"])
 def test_the_pipeline_trains_exports_and_shows(folder, loss):
-    command = [
-        sys.executable,
-        "-m",
-        "pipelines.clahe",
-        "--steps=2",
-        "--crop_size=32",
-        "--name=tiny",
-    ]
-    command += ["--content=photos", "--evaluate_on=photos/coffee.jpg", f"--losses={loss}"]
-    command += [
-        "--batch_size=1",
-        "--validate_every=2",
-        "--style_size=64",
-        "--saved_models=models",
-        "--runs=runs",
-        "--explain",
-    ]
-    result = subprocess.run(
-        command,
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
+    flags = ["--steps=2", "--crop_size=32", "--name=tiny", "--content=photos"]
+    flags += ["--evaluate_on=photos/coffee.jpg", f"--losses={loss}", "--batch_size=1"]
+    flags += ["--validate_every=2", "--style_size=64", "--saved_models=models", "--explain"]
+    result = recipes.run(folder, "clahe", *flags)
     assert result.returncode == 0, result.stderr
     card = json.loads((folder / "models/tiny.json").read_text())
     figures = json.loads((folder / "runs/tiny/figures.json").read_text())

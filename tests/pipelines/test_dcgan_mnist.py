@@ -4,6 +4,7 @@ import gzip
 import itertools
 import json
 import os
+import shutil
 import socket
 import struct
 import subprocess
@@ -17,6 +18,7 @@ import pytest
 import tensorflow as tf
 from hypothesis import strategies as st
 
+from tests import recipes
 from tfstyle import data, images, losses, training
 from tfstyle.images import sheets
 from tfstyle.metrics import judges
@@ -407,16 +409,24 @@ def finish(process, code=0):
 
 
 def test_pipeline_trains_judges_shows_and_resumes_bit_for_bit(folder):
-    common = ["--data=.", "--schedule=document", "--sample_every=2", "--validate_every=4"]
-    with (
-        start(folder, *common, "--name=whole", "--steps=8", "--explain") as whole,
-        start(folder, *common, "--name=parts", "--steps=4") as parts,
-    ):
-        out, _ = finish(whole)
-        finish(parts)
-    first = (folder / "runs/parts/judge.keras").stat().st_mtime_ns
-    finish(start(folder, *common, "--name=parts", "--steps=8"))
-    assert (folder / "runs/parts/judge.keras").stat().st_mtime_ns == first
+    common = [*TINY, "--data=.", "--schedule=document", "--sample_every=2", "--validate_every=4"]
+    common.append("--steps=8")
+    done = recipes.run(folder, "dcgan_mnist", *common, "--name=whole", "--explain")
+    assert done.returncode == 0, done.stderr
+    out = done.stdout
+    # As a kill after step 4 leaves it.
+    parts = shutil.copytree(folder / "runs/whole", folder / "runs/parts")
+    for name in ("generator.keras", "figures.json", "result.png", "samples/000008.png"):
+        (parts / name).unlink()
+    for file in (parts / "checkpoints").glob("ckpt-8*"):
+        file.unlink()
+    tf.compat.v1.train.update_checkpoint_state(
+        str(parts / "checkpoints"), str(parts / "checkpoints/ckpt-4")
+    )
+    first = (parts / "judge.keras").stat().st_mtime_ns
+    done = recipes.run(folder, "dcgan_mnist", *common, "--name=parts")
+    assert done.returncode == 0, done.stderr
+    assert (parts / "judge.keras").stat().st_mtime_ns == first
 
     run = folder / "runs/whole"
     # The other run was not looked at: a look changes no weight.
@@ -485,9 +495,12 @@ def test_of_two_workers_the_first_judges_and_writes(folder):
     assert json.loads(validation)["step"] == 4
 
 
-def test_without_data_it_fails_at_once_in_one_line_that_names_the_folder(tmp_path):
+def test_without_data_it_fails_at_once_in_one_line_that_names_the_folder(tmp_path, monkeypatch):
     """As offline: nothing is downloaded, and the folder of TFDS is empty."""
-    _, errors = finish(start(tmp_path, "--steps=1"), code=2)
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "tfds"))
+    done = recipes.run(tmp_path, "dcgan_mnist", *TINY, "--steps=1")
+    assert done.returncode == 2
+    errors = done.stderr
     (line,) = [line for line in errors.splitlines() if "error:" in line]
     assert "tfds:mnist: not prepared in" in line
     assert "without a network, give a folder with train-images-idx3-ubyte.gz" in line

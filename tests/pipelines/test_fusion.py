@@ -1,10 +1,7 @@
 """Several styles in one network: layer, generator, step, export, stylizer, and the pipeline."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import keras
@@ -13,6 +10,7 @@ import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
+from tests import recipes
 from tests.small_models import shaken
 from tfstyle import cli, data, images, losses, training
 from tfstyle.data import drawn, samples
@@ -582,18 +580,6 @@ def test_a_grid_centres_pictures_of_any_size_on_white(photo):
 # The pipeline
 
 
-def run_pipeline(folder, *flags):
-    command = [sys.executable, "-m", "pipelines.fusion", *flags]
-    return subprocess.run(
-        command,
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-
-
 TINY = [
     "--steps=4", "--checkpoint_every=2", "--width=4", "--depth=1", "--crop_size=32",
     "--batch_size=2", "--style_size=64", "--style=paintings,woodcut", "--content=photos",
@@ -612,7 +598,7 @@ def trained(tmp_path_factory):
         (folder / "paintings").mkdir(exist_ok=True)
         images.write(folder / f"paintings/{name}.png", drawn.style("mosaic", 64, seed=seed))
     # Looked at here and not where it is resumed: a look changes no weight.
-    result = run_pipeline(folder, *TINY, "--explain")
+    result = recipes.run(folder, "fusion", *TINY, "--explain")
     assert result.returncode == 0, result.stderr
     return folder, result.stdout
 
@@ -656,7 +642,7 @@ def test_a_resumed_run_ends_bit_equal_to_one_never_stopped(trained, tmp_path):
     for file in checkpoints.glob("ckpt-4*"):
         file.unlink()
     tf.compat.v1.train.update_checkpoint_state(str(checkpoints), str(checkpoints / "ckpt-2"))
-    result = run_pipeline(tmp_path, *TINY)
+    result = recipes.run(tmp_path, "fusion", *TINY, exported=False)
     assert result.returncode == 0, result.stderr
     whole, resumed = (
         tf.train.load_checkpoint(str(place / "runs/tiny/checkpoints/ckpt-4"))
@@ -684,7 +670,7 @@ def test_a_resumed_run_ends_bit_equal_to_one_never_stopped(trained, tmp_path):
 )
 def test_what_the_user_can_mend_is_one_line_and_leaves_nothing(tmp_path, flags, message):
     (tmp_path / "paper.jpg").write_bytes(b"%PDF-1.4 not a photo")
-    result = run_pipeline(tmp_path, "--steps=1", *flags)
+    result = recipes.run(tmp_path, "fusion", "--steps=1", *flags)
     assert result.returncode == 2
     (line,) = [line for line in result.stderr.splitlines() if "error:" in line]
     assert message in line

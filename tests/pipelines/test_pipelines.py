@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests import recipes
 from tfstyle import images, stylize
 from tfstyle.data import drawn, samples
 
@@ -54,7 +55,10 @@ def folders(tmp_path_factory):
 def test_pipeline_trains_exports_and_shows(folders, module, flags, losses):
     flags = [*TINY, *flags, "--content=photos", "--evaluate_on=photos/coffee.jpg", "--explain"]
     name = f"--name={module[-4:].strip('.')}"
-    result = run(folders, module, *flags, name)
+    if module == "pipelines.fast":
+        result = run(folders, module, *flags, name)
+    else:
+        result = recipes.run(folders, "gan", *flags, name, "--saved_models=models")
     assert result.returncode == 0, result.stderr
     name = name.removeprefix("--name=")
     models, run_folder = folders / "models", folders / "runs" / name
@@ -88,7 +92,7 @@ def test_pipeline_runs_in_every_way_to_train(folders, flag):
 
 
 def test_dry_run_prints_the_options_and_does_nothing(tmp_path):
-    result = run(tmp_path, "pipelines.fast", "--dry_run", "--steps=7")
+    result = recipes.run(tmp_path, "fast", "--dry_run", "--steps=7")
     assert result.returncode == 0, result.stderr
     options = json.loads(result.stdout)
     assert (options["steps"], options["style"]) == (7, "swirls")
@@ -106,7 +110,7 @@ def test_dry_run_prints_the_options_and_does_nothing(tmp_path):
 )
 def test_what_the_user_can_mend_is_one_line_and_leaves_nothing(tmp_path, flags, message):
     (tmp_path / "paper.jpg").write_bytes(b"%PDF-1.4 not a photo")
-    result = run(tmp_path, "pipelines.fast", *TINY, *flags)
+    result = recipes.run(tmp_path, "fast", *TINY, *flags)
     assert result.returncode == 2
     (line,) = [line for line in result.stderr.splitlines() if "error:" in line]
     assert message in line

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests import recipes
 from tfstyle import images, losses, training
 from tfstyle.data import drawn, samples
 from tfstyle.data.paintings import find, keep_out, read
@@ -244,8 +245,9 @@ import keras, numpy as np, tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 
-from tfstyle import losses, steps, training
+from tfstyle import losses, training
 from tfstyle.networks import discriminators, generators
+from tfstyle.training import steps
 
 folder = sys.argv[1]
 data = dict(np.load(folder + "/data.npz"))
@@ -440,17 +442,6 @@ def test_styles_are_folders_images_or_drawn(tmp_path):
 # The pipeline
 
 
-def run_pipeline(folder, *flags):
-    return subprocess.run(
-        [sys.executable, "-m", "pipelines.style_class", *flags],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-
-
 # Three crops of two styles in turn: a resumed run starts in the middle of a turn.
 TINY = [
     "--steps=3", "--checkpoint_every=1", "--validate_every=0", "--width=4", "--depth=1",
@@ -471,7 +462,7 @@ def trained(tmp_path_factory):
         images.write(folder / f"paintings/{seed}.png", drawn.style("woodcut", 64, seed=seed))
     images.write(folder / "one.png", drawn.style("swirls", 64))
     # Looked at here and not where it is resumed: a look changes no weight.
-    result = run_pipeline(folder, *TINY, "--explain")
+    result = recipes.run(folder, "style_class", *TINY, "--explain")
     assert result.returncode == 0, result.stderr
     return folder, result.stdout
 
@@ -520,7 +511,7 @@ def test_a_resumed_run_ends_bit_equal_to_one_never_stopped(trained, tmp_path):
         for file in checkpoints.glob(f"ckpt-{number}*"):
             file.unlink()
     tf.compat.v1.train.update_checkpoint_state(str(checkpoints), str(checkpoints / "ckpt-1"))
-    result = run_pipeline(tmp_path, *TINY)
+    result = recipes.run(tmp_path, "style_class", *TINY, exported=False)
     assert result.returncode == 0, result.stderr
     whole, resumed = (
         tf.train.load_checkpoint(str(place / "runs/tiny/checkpoints/ckpt-3"))
@@ -549,7 +540,7 @@ def test_a_resumed_run_ends_bit_equal_to_one_never_stopped(trained, tmp_path):
 )
 def test_what_the_user_can_mend_is_one_line_and_leaves_nothing(tmp_path, style, message):
     (tmp_path / "paper.jpg").write_bytes(b"%PDF-1.4 not a photo")
-    result = run_pipeline(tmp_path, "--steps=1", f"--style={style}")
+    result = recipes.run(tmp_path, "style_class", "--steps=1", f"--style={style}")
     assert result.returncode == 2
     (line,) = [line for line in result.stderr.splitlines() if "error:" in line]
     assert message in line

@@ -516,8 +516,9 @@ import keras, numpy as np, tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 
-from tfstyle import image_pool, losses, steps, training
+from tfstyle import losses, training
 from tfstyle.networks import discriminators
+from tfstyle.training import image_pool, steps
 
 folder, systems = sys.argv[1], json.loads(sys.argv[2])
 data = np.load(folder + "/data.npz")
