@@ -24,9 +24,10 @@ train: $(INSTALLED) ## train: PIPELINE=fast|gan|fusion|style_class|clahe|dcgan_m
 	  $${CONTENT:+"--content=$$CONTENT"} $${STEPS:+"--steps=$$STEPS"} $(ARGS)
 
 # One process for each core, four at most: each holds TensorFlow. A file's tests stay in one process, which shares what
-# they are set up with.
+# they are set up with; which files come first, tests/conftest.py says.
 test: $(INSTALLED) ## run the tests, without those marked slow; ARGS='-k name' chooses
-	@$(VENV)/bin/python -m pytest -m "not slow" -n logical --maxprocesses 4 --dist loadfile $(ARGS)
+	@$(VENV)/bin/python -m pytest -m "not slow" -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
+	  $(ARGS)
 
 test-slow: $(INSTALLED) ## run the tests marked slow
 	@$(VENV)/bin/python -m pytest -m slow $(ARGS)

@@ -1,21 +1,47 @@
 """Shared by all tests: a quiet TensorFlow, fixed seeds, a small photo, an extractor that needs no
-weights."""
+weights; and how many processes run them, in which order.
+
+TensorFlow is imported where it is used: the process that only hands out tests does without.
+"""
 
 import os
 import signal
-
-# Before the first import of TensorFlow, which reads them once.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+import tempfile
+from pathlib import Path
 
 import hypothesis
-import keras
 import numpy as np
+import psutil
 import pytest
-import tensorflow as tf
-from tensorflow.python.framework import config as tf_config
 
-tf.get_logger().setLevel("ERROR")
+# Of each process that runs tests, so that all of them together keep all cores busy and no more.
+WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+# What a process comes to hold, in bytes: TensorFlow, and what was traced.
+MEMORY = 3e9
+
+
+def cores() -> int:
+    """That this process may use: in a container often fewer than the machine has."""
+    allowed = os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        allowed = len(os.sched_getaffinity(0))
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return max(1, min(allowed, int(quota) // int(period)))
+    except (OSError, ValueError):  # no control group, or "max": no limit
+        return allowed
+
+
+# Before the first import of TensorFlow and Keras, which read them once.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+if WORKERS > 1:
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(max(1, cores() // WORKERS)))
+# Not what lies in the home folder: settings of Keras, weights that were fetched, datasets.
+if "PYTEST_XDIST_WORKER" not in os.environ:  # those have it of the process that started them
+    _home = tempfile.TemporaryDirectory(prefix="tfstyle-tests-")
+    os.environ["KERAS_HOME"] = str(Path(_home.name) / "keras")
+    os.environ["TFDS_DATA_DIR"] = str(Path(_home.name) / "tensorflow_datasets")
 
 # A shell that runs tests in the background starts them with SIGINT ignored; those that interrupt
 # themselves, and the processes that they start, want it as a terminal gives it.
@@ -25,22 +51,49 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 hypothesis.settings.register_profile("tfstyle", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("tfstyle")
 
+# Files whose tests take long, the longest first. Processes take whole files, and one that began
+# last with the longest would leave the others idle.
+LONG = """
+learning export device fusion style_class training gan clahe explain_command pipelines dcgan_mnist
+steps serving metrics gatys objective stylizer features explain rebuild web explain_training
+networks cli data tflite cli_optimize explain_health explain_units
+""".split()
 
-@pytest.fixture(autouse=True)
-def _same_seeds_for_every_test():
-    keras.utils.set_random_seed(0)
-    yield
-    # `training.prepare` turns it on for the whole process, and TensorFlow shows no way back; XLA
-    # has no deterministic gradient of max-pooling.
-    tf_config.disable_op_determinism()
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config) -> int:
+    """For `-n auto` and `-n logical`, which else count the cores of the whole machine."""
+    return max(1, min(cores(), int(psutil.virtual_memory().available // MEMORY)))
+
+
+def pytest_collection_modifyitems(items):
+    place = {f"test_{name}": number for number, name in enumerate(LONG)}
+    if WORKERS > 1:
+        items.sort(key=lambda item: place.get(item.path.stem, len(place)))
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_fixture_setup(fixturedef, request):
     """What several tests share has the same random weights whichever of them comes first."""
     if fixturedef.scope != "function":
+        import keras
+
         keras.utils.set_random_seed(0)
     return (yield)
+
+
+@pytest.fixture(autouse=True)
+def _same_seeds_for_every_test():
+    import keras
+    import tensorflow as tf
+    from tensorflow.python.framework import config as tf_config
+
+    tf.get_logger().setLevel("ERROR")
+    keras.utils.set_random_seed(0)
+    yield
+    # `training.prepare` turns it on for the whole process, and TensorFlow shows no way back; XLA
+    # has no deterministic gradient of max-pooling.
+    tf_config.disable_op_determinism()
 
 
 @pytest.fixture
@@ -50,6 +103,8 @@ def rng() -> np.random.Generator:
 
 @pytest.fixture
 def mixed_float16():
+    import keras
+
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_float16")
     yield
@@ -66,11 +121,13 @@ def photo() -> np.ndarray:
 
 
 @pytest.fixture(scope="session")
-def tiny_extractor() -> keras.Model:
+def tiny_extractor():
     """Stands in for VGG16: the same layer names and strides, few channels, seeded random weights.
 
-    [B, H, W, 3] in [0, 1] -> {layer: features [B, h, w, C]}; frozen.
+    [B, H, W, 3] in [0, 1] -> {layer: features [B, h, w, C]}; frozen. A keras.Model.
     """
+    import keras
+
     layers = {}
     image = keras.Input((None, None, 3))
     x = image
