@@ -20,7 +20,6 @@ from PIL import Image, ImageCms
 import tfstyle
 from tfstyle import cli, features, gatys, images, machine
 from tfstyle.cli import recipe
-from tfstyle.gatys import optimization
 
 # Of processes whose current folder is another.
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
@@ -90,7 +89,7 @@ class Painter:
 @pytest.fixture
 def painter(monkeypatch) -> Painter:
     painter = Painter()
-    monkeypatch.setattr(optimization, "optimize", painter)
+    monkeypatch.setattr(gatys, "optimize", painter)
     return painter
 
 
