@@ -104,9 +104,7 @@ def train_judge(photo, generator, folder):
     judges.train_judge(np.zeros((20, 28, 28, 1), "float32"), np.arange(20) % 10, epochs=1, width=4)
 
 
-# The copy in float32 that an export makes draws seeds for weights that it replaces.
-DRAWS = pytest.mark.xfail(reason="export draws from Python's random numbers", strict=False)
-CALLS = [optimize, learn, pytest.param(export_one, marks=DRAWS), extract, look_into, train_judge]
+CALLS = [optimize, learn, export_one, extract, look_into, train_judge]
 
 
 @pytest.mark.parametrize("call", CALLS, ids=lambda call: call.__name__)

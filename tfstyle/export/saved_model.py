@@ -27,7 +27,7 @@ import numpy as np
 import tensorflow as tf
 
 import tfstyle
-from tfstyle import files, images
+from tfstyle import files, images, machine
 from tfstyle.data import samples
 from tfstyle.errors import ArgumentError
 from tfstyle.export import card as cards, convert, parity, signatures
@@ -52,6 +52,7 @@ class Exported:
     parity: dict
 
 
+@machine.own_random_state()
 def export(
     generator: keras.Model,
     name: str,

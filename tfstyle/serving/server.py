@@ -175,7 +175,8 @@ class DevServer:
         )
         rpc.add_generic_rpc_handlers(self._rpc_handlers())
         try:
-            self.port = rpc.add_insecure_port(f"{self._host}:{self.port}")
+            host = f"[{self._host}]" if ":" in self._host else self._host
+            self.port = rpc.add_insecure_port(f"{host}:{self.port}")
         except RuntimeError as error:
             raise OSError(f"port {self.port} of {self._host} cannot be had for gRPC") from error
         await rpc.start()
