@@ -8,6 +8,10 @@ class TfstyleError(Exception):
     library is a fault of tfstyle and shows as one.
     """
 
+    # By this AutoGraph sees that it may raise one of this type again, with where in the graph it
+    # was: of others it makes a StagingError.
+    __init__ = Exception.__init__
+
 
 class ArgumentError(TfstyleError, ValueError):
     """An argument that cannot be taken, or a file whose content is not what it has to be."""

@@ -113,7 +113,8 @@ def fit(
 
     names: list[str] = []
 
-    @tf.function(jit_compile=options.jit or None)
+    # Steps are graphs as they are written; AutoGraph would only put its words before their errors.
+    @tf.function(jit_compile=options.jit or None, autograph=False)
     def train_step(batch, stop):
         def update(*batch):
             values = step(*batch)
@@ -123,7 +124,7 @@ def fit(
 
         return strategy.reduce(tf.distribute.ReduceOp.MEAN, strategy.run(update, batch), axis=None)
 
-    @tf.function
+    @tf.function(autograph=False)
     def update_average(number):
         if ema:
             ema.update(number)

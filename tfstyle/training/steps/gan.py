@@ -104,7 +104,7 @@ class GanStep:
         self.warmup_steps = warmup_steps
         self.pool = pool
 
-    @tf.function
+    @tf.function(autograph=False)
     def __call__(
         self, photos: tf.Tensor, paintings: tf.Tensor, noise: tf.Tensor | None = None
     ) -> dict[str, tf.Tensor]:

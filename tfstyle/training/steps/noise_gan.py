@@ -36,7 +36,7 @@ class NoiseGanStep:
         self.generator_optimizer = generator_optimizer
         self.discriminator_optimizer = discriminator_optimizer
 
-    @tf.function
+    @tf.function(autograph=False)
     def __call__(self, pictures: tf.Tensor | None, noise: tf.Tensor) -> dict[str, tf.Tensor]:
         """`update`, compiled."""
         return self.update(pictures, noise)

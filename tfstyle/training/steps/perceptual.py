@@ -65,7 +65,7 @@ class PerceptualStep:
         self.layer_weights = layer_weights
         self.content_loss, self.style_loss = _FORMULAS[formula]
 
-    @tf.function
+    @tf.function(autograph=False)
     def __call__(
         self, photos: tf.Tensor, style_weights: tf.Tensor | None = None
     ) -> dict[str, tf.Tensor]:
@@ -137,7 +137,7 @@ class TargetStep:
         self.generator = generator
         self.optimizer = optimizer
 
-    @tf.function
+    @tf.function(autograph=False)
     def __call__(self, photos: tf.Tensor, targets: tf.Tensor) -> dict[str, tf.Tensor]:
         """`update`, compiled."""
         return self.update(photos, targets)

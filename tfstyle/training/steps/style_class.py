@@ -74,7 +74,7 @@ class StyleClassStep:
         self.tv_weight = tv_weight
         self.checkerboard_weight = checkerboard_weight
 
-    @tf.function
+    @tf.function(autograph=False)
     def __call__(
         self, photos: tf.Tensor, style_weights: tf.Tensor, paintings: tf.Tensor, styles: tf.Tensor
     ) -> dict[str, tf.Tensor]:
