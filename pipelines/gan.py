@@ -167,7 +167,7 @@ def train(
         # The same photos with other noise.
         (noise,) = data.noise_batches(unet.noise_dim, batch_size=2, seed=options.seed + 1).take(1)
         for row in rows:
-            row += [ema.model([row[0][None], one[None]])[0].numpy() for one in noise]
+            row += [ema.model([tf.constant(row[0][None]), one[None]])[0].numpy() for one in noise]
     release.write(
         result,
         run,

@@ -26,10 +26,13 @@ ELSEWHERE = re.compile(
 
 def commands() -> list[str]:
     """The lines of README's code blocks, and the commands in its table, without their comments."""
-    blocks = re.findall(r"^```\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    # Between fences: every other piece is a block, which begins with its language or a new line.
+    blocks = [block for block in README.split("```")[1::2] if block.startswith("\n")]
     lines = [line.split("  #")[0].strip() for block in blocks for line in block.splitlines()]
     lines += re.findall(r"\| `((?:make|tfstyle) [^`]*)`", README)
-    return [line for line in lines if re.match(r"(make|tfstyle) \S", line)]
+    # A command alone in a table is but named there.
+    named = {"tfstyle evaluate", "tfstyle stylize", "tfstyle learn"}
+    return [line for line in lines if re.match(r"(make|tfstyle) \S", line) and line not in named]
 
 
 def short(command: str) -> list[str]:

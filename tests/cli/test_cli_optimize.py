@@ -20,6 +20,7 @@ from PIL import Image, ImageCms
 import tfstyle
 from tfstyle import cli, features, gatys, images, machine
 from tfstyle.cli import recipe
+from tfstyle.errors import ArgumentError
 
 # Of processes whose current folder is another.
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
@@ -439,7 +440,7 @@ def test_a_folder_that_may_not_be_written_is_told_before_any_work(
             "too large. Give 30x20 (--size 30)",
         ),
         (features.WeightsError("vgg19: no weights"), "vgg19: no weights"),
-        (ValueError("size 8: give 32"), "size 8: give 32"),
+        (ArgumentError("size 8: give 32"), "size 8: give 32"),
         (MemoryError(), "not enough memory"),
     ],
 )

@@ -53,8 +53,6 @@ Presets (flags that are given still win):
 
 Examples:
   tfstyle optimize photo.jpg --style painting.jpg -o out.png
-  tfstyle optimize photo.jpg --style painting.jpg -o out.png --preset preview
-  tfstyle optimize --again out.png -o large.png --size 1024
 
 Ctrl-C writes the picture so far (exit code 130); a second one ends at once and writes nothing.""",
     )

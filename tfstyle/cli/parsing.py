@@ -40,8 +40,7 @@ class Parser(argparse_flags.ArgumentParser):
             type=number(int, -3, 1),
             action=_Verbosity,
             default=argparse.SUPPRESS,
-            help="what libraries may say: -2 errors, -1 warnings too (the default), 0 what they "
-            "do, 1 everything",
+            help="of libraries, -2 to 1 (default -1: warnings)",
         )
         self.add_argument(
             "--debug",
