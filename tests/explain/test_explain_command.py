@@ -244,6 +244,7 @@ def test_the_style_nearest_to_the_painting_is_looked_into_or_the_one_given(desk,
     np.testing.assert_array_equal(given.picture, expected)
 
 
+@pytest.mark.slow
 def test_a_full_budget_looks_at_more(desk):
     content = style = images.read("photo.png")
     generators.fast_generator(width=4, depth=1).save("mine.keras")
@@ -273,6 +274,7 @@ def test_the_losses_of_a_trained_generator_are_weighed(desk):
     assert len(found.checks) == 2 and losses.CONTENT_LAYER
 
 
+@pytest.mark.slow
 def test_a_picture_is_explained_the_same_again(desk, shortened, capsys):
     assert explain("painted.png", output="new/why.html") == 0
     told = capsys.readouterr().out

@@ -364,6 +364,7 @@ def test_bfloat16_is_chosen_where_it_is_fast_and_holds(
     assert optimize(content, [swirls], precision="auto", steps=1, **own).precision == "float32"
 
 
+@pytest.mark.slow
 def test_bfloat16_holds_for_the_backbone_that_says_so(content, swirls, monkeypatch):
     use(monkeypatch, features.vgg16, bfloat16_holds=True)
     pictures = [

@@ -334,7 +334,7 @@ def test_a_style_that_would_not_be_learnt_is_refused():
         pipeline.train(style="painting.jpg")
 
 
-@pytest.mark.parametrize("loss", ["pixels", "mixed"])
+@pytest.mark.parametrize("loss", ["pixels", pytest.param("mixed", marks=pytest.mark.slow)])
 def test_the_pipeline_trains_exports_and_shows(folder, loss):
     flags = ["--steps=2", "--crop_size=32", "--name=tiny", "--content=photos"]
     flags += ["--evaluate_on=photos/coffee.jpg", f"--losses={loss}", "--batch_size=1"]

@@ -468,6 +468,7 @@ def test_pipeline_trains_judges_shows_and_resumes_bit_for_bit(folder):
     assert compared > 100
 
 
+@pytest.mark.slow
 def test_of_two_workers_the_first_judges_and_writes(folder):
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
     workers = [f"127.0.0.1:{one.getsockname()[1]}" for one in sockets]

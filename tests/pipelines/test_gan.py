@@ -91,9 +91,8 @@ def policy():
 
 
 # In float32 the other recipes are resumed too, and test_training kills a process.
-@pytest.mark.parametrize(
-    "precision", [pytest.param("float32", marks=pytest.mark.slow), "mixed_float16"]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
 def test_a_killed_run_ends_with_pool_average_noise_and_scale_of_one_that_was_not(
     policy, tiny_extractor, tmp_path, precision
 ):

@@ -292,6 +292,7 @@ with open(folder + "/results.json", "w") as file:
 """
 
 
+@pytest.mark.slow
 def test_two_devices_learn_what_one_learns_from_the_same_batch(
     photo, tiny_extractor, style_grams, tmp_path, rng
 ):
@@ -500,6 +501,7 @@ def test_the_pipeline_trains_judges_exports_and_shows(trained):
     assert stylizer(photo, style={"one": 1, "paintings": 2}).shape == photo.shape
 
 
+@pytest.mark.slow
 def test_a_resumed_run_ends_bit_equal_to_one_never_stopped(trained, tmp_path):
     folder, _ = trained
     for name in ("photos", "paintings", "runs"):
