@@ -11,7 +11,9 @@ import io
 from pathlib import Path
 
 import keras
+import numpy as np
 import pytest
+import tensorflow as tf
 
 from tfstyle import cli, export
 from tfstyle.export import saved_model
@@ -50,3 +52,31 @@ def run(folder: Path, name: str, *flags: str, exported: bool = True) -> Done:
         finally:
             keras.config.set_dtype_policy(policy)
     return Done(stop.value.code or 0, out.getvalue(), errors.getvalue())
+
+
+def cut_back(checkpoints: Path, step: int, last: int) -> None:
+    """Leaves a run's checkpoints as a kill after `step` does, of those up to step `last`."""
+    for number in range(step + 1, last + 1):
+        for file in checkpoints.glob(f"ckpt-{number}*"):
+            file.unlink()
+    tf.compat.v1.train.update_checkpoint_state(str(checkpoints), str(checkpoints / f"ckpt-{step}"))
+
+
+def assert_ended_alike(whole: Path, resumed: Path, start: int, end: int) -> None:
+    """Two runs hold the same to the bit at step `end`, and much of it is not as at step `start`.
+
+    Args:
+        whole, resumed: their folders of checkpoints; the second has that of `start`.
+    """
+    one, other = (tf.train.load_checkpoint(str(each / f"ckpt-{end}")) for each in (whole, resumed))
+    before = tf.train.load_checkpoint(str(resumed / f"ckpt-{start}"))
+    shapes = one.get_variable_to_shape_map()
+    assert shapes == other.get_variable_to_shape_map()
+    changed = 0
+    for name in shapes:
+        if name == "_CHECKPOINTABLE_OBJECT_GRAPH" or name.startswith("save_counter"):
+            continue
+        expected = one.get_tensor(name)
+        np.testing.assert_array_equal(other.get_tensor(name), expected, err_msg=name)
+        changed += not np.array_equal(before.get_tensor(name), expected)
+    assert changed > 50

@@ -826,20 +826,6 @@ def test_a_file_that_cannot_be_written_leaves_nothing_behind(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_two_writers_of_one_file_do_not_meet(tmp_path):
-    path = tmp_path / "options.json"
-
-    def write(temporary):
-        temporary.write_text("half")
-        # Another process comes, and is done before this one.
-        files.write_text(path, "the other's")
-        temporary.write_text("whole")
-
-    assert files.write_whole(path, write) == path
-    assert path.read_text() == "whole"
-    assert list(tmp_path.iterdir()) == [path]
-
-
 def test_a_card_names_files_but_not_where_they_lie():
     settings = {"style": "/home/me/a.jpg", "content": "photos,/data/b", "name": "x", "width": 4}
     settings |= {"licence": "CC0-1.0", "photos": ""}

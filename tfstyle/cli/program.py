@@ -45,11 +45,7 @@ def run(
     def main(options: argparse.Namespace) -> int:
         return _call(function, parser.prog, vars(options), values_of)
 
-    app.run(
-        main,
-        argv=[parser.prog, *arguments],
-        flags_parser=parse,
-    )
+    app.run(main, argv=[parser.prog, *arguments], flags_parser=parse)
     raise AssertionError("app.run ends the process")
 
 
@@ -75,6 +71,9 @@ def _call(function: Callable, prog: str, options: dict, values_of: Callable[[dic
 
 def _parser(function: Callable, prog: str | None) -> tuple[parsing.Parser, Callable[[dict], dict]]:
     """(parser, what makes the function's arguments of what it has parsed)."""
+    # Here, for it takes TensorFlow, which a recipe has imported and `tfstyle --help` has not.
+    from tfstyle.training import folders
+
     module = sys.modules[function.__module__]
     if prog is None and module.__spec__:
         prog = f"python -m {module.__spec__.name}"
@@ -89,10 +88,10 @@ def _parser(function: Callable, prog: str | None) -> tuple[parsing.Parser, Calla
         if not dataclasses.is_dataclass(kind):
             _add_flag(parser, name, kind, parameter.default, texts)
             continue
-        title, _, more = (inspect.getdoc(kind) or name).partition("\n")
+        title = (inspect.getdoc(kind) or name).partition("\n")[0]
         group = parser.add_argument_group(f"{name}: {title[:1].lower()}{title[1:].rstrip('.')}")
         field_texts, field_hints = documented(kind), typing.get_type_hints(kind)
-        fields = [each.name for each in dataclasses.fields(kind) if each.metadata.get("flag", True)]
+        fields = [each.name for each in dataclasses.fields(kind) if folders.is_flag(each)]
         for field in fields:
             default = getattr(parameter.default, field)
             _add_flag(group, field, field_hints[field], default, field_texts)

@@ -158,11 +158,9 @@ def free_name(
     its own run when it is given again. The arguments are those of `open_folder`.
     """
     resolved = resolved_options(settings, options)
-    for number in itertools.count(1):
-        tried = name if number == 1 else f"{name}_{number}"
-        if not differences(pathlib.Path(options.runs) / tried, resolved, defaults):
-            return tried
-    raise AssertionError("unreachable")
+    names = itertools.chain([name], (f"{name}_{number}" for number in itertools.count(2)))
+    runs = pathlib.Path(options.runs)
+    return next(each for each in names if not differences(runs / each, resolved, defaults))
 
 
 def differences(
