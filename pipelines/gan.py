@@ -99,14 +99,9 @@ def train(
         )
         run.start_from(generator, initial)
         vgg = features.Perceptual(weights.content_layers, dtype=options.precision)
-        optimizers = optim.adams(
-            generator,
-            discriminator,
-            options.steps,
-            discriminator_rate=discriminator_learning_rate,
-            beta_1=0.5,
-            waits=warmup_steps,
-        )
+        rates = {"discriminator_rate": discriminator_learning_rate, "beta_1": 0.5}
+        pace = {"waits": warmup_steps, "d_steps": d_steps}
+        optimizers = optim.adams(generator, discriminator, options.steps, **rates, **pace)
         ema = optim.average(generator)
         pool = image_pool.ImagePool(pool_size, (photos.crop_size,) * 2, seed=options.seed)
     result = generators.at_zero_noise(ema.model) if unet.noise_dim else ema.model

@@ -1,5 +1,6 @@
 """TFLite files as a device gets them, each compared with the Keras model it was made of."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-from tests import shipped
+from tests import shipped, small_models
 from tests.small_models import shaken
 from tfstyle import cli, images, stylize
 from tfstyle.data import samples
@@ -18,7 +19,6 @@ from tfstyle.export import (
     DeviceError,
     convert,
     device,
-    export as export_model,
     flatbuffer,
 )
 from tfstyle.networks import generators
@@ -46,7 +46,28 @@ def source(generator):
 
 @pytest.fixture(scope="module")
 def exported(generator, tmp_path_factory):
-    return export_model(generator, "tiny", directory=tmp_path_factory.mktemp("models"))
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    return small_models.save(generator, folder / "1", samples.photo("chelsea")[:48, :64])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _nothing_is_converted_twice():
+    """Most tests here ask what is done with a file: the same file is made for the first alone."""
+    known = {}
+    to = convert.Conversion.to
+
+    def once(conversion, variant, *, calibration=()):
+        source = conversion._source
+        weights = b"".join(np.asarray(weight).tobytes() for weight in source.alive.weights)
+        key = (hashlib.sha256(weights).digest(), source.name, str(source.card), source.styles)
+        key += (tuple(conversion._parts), conversion._size, variant, len(calibration))
+        if key not in known:
+            known[key] = to(conversion, variant, calibration=calibration)
+        return known[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(convert.Conversion, "to", once)
+        yield
 
 
 def photos(count=1, size=(64, 48)):
@@ -237,14 +258,14 @@ def test_a_model_is_read_from_all_that_there_is_of_it(
 ):
     model = {
         "keras": tmp_path / "tiny.keras",
-        "versions": exported.saved_model.parent,
-        "version": exported.saved_model,
+        "versions": exported.parent,
+        "version": exported,
         "name": "tiny",
     }[kind]
     if kind == "keras":
         generator.save(model)
     if kind == "name":
-        monkeypatch.setattr(shelf, "model_folders", lambda: [exported.card.parent])
+        monkeypatch.setattr(shelf, "model_folders", lambda: [exported.parents[1]])
     source = device.read(model)
     assert (source.name, source.styles) == ("tiny", ())
     photo = samples.photo("chelsea")[:33, :17]
@@ -253,8 +274,10 @@ def test_a_model_is_read_from_all_that_there_is_of_it(
 
 
 def test_a_saved_model_of_several_styles_keeps_their_names(fusion, tmp_path):
-    exported = export_model(fusion, "blend", directory=tmp_path, styles=STYLES)
-    source = device.read(exported.saved_model.parent)
+    folder = tmp_path / "blend"
+    small_models.save(fusion, folder / "1", samples.photo("chelsea")[:48, :64])
+    (tmp_path / "blend.json").write_text(json.dumps({"version": 1, "styles": STYLES}))
+    source = device.read(folder)
     assert source.styles == tuple(STYLES)
     photo = samples.photo("chelsea")[:40, :24]
     weights = np.array([[0.5, 0, 0.5]], np.float32)

@@ -14,6 +14,7 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
+from tests import small_models
 from tfstyle import files, images
 from tfstyle.errors import ArgumentError
 from tfstyle.export import (
@@ -229,7 +230,8 @@ def test_tflite_runs_at_any_size_in_built_in_operations(exported, generator, rng
 
 def test_smaller_variants_are_smaller():
     source = convert.from_keras(generators.fast_generator(width=16, depth=1), "x")
-    sizes = [len(convert.convert(source, each)) for each in ("float32", "float16", "dynamic")]
+    with convert.Conversion(source) as conversion:
+        sizes = [len(conversion.to(each)) for each in ("float32", "float16", "dynamic")]
     assert sizes[1] < 0.65 * sizes[0] and sizes[2] < 0.45 * sizes[0]
 
 
@@ -278,6 +280,7 @@ def test_announcement_names_every_artifact(exported, capsys):
     assert "runs/tiny/result.jpg" in told.split()
 
 
+@pytest.mark.usefixtures("quick")
 def test_exporting_again_makes_version_2_and_leaves_version_1_untouched(exported, tmp_path, photo):
     folder = shutil.copytree(exported.card.parent, tmp_path / "models")
     before, old_tflite = snapshot(folder / "tiny" / "1"), (folder / "tiny.tflite").read_bytes()
@@ -299,7 +302,7 @@ def test_model_trained_in_mixed_precision_is_exported_in_float32(tmp_path, photo
     keras.mixed_precision.set_global_policy("mixed_float16")
     try:
         generator = tiny_generator()
-        exported = export(generator, "mixed", directory=tmp_path, photo=photo)
+        exported = small_models.exported(generator, "mixed", directory=tmp_path, photo=photo)
     finally:
         keras.mixed_precision.set_global_policy("float32")
     assert "mixed_float16" in {layer.dtype_policy.name for layer in generator.layers}
@@ -314,10 +317,10 @@ def test_model_trained_in_mixed_precision_is_exported_in_float32(tmp_path, photo
 def test_parity_beyond_the_bound_names_the_artifact_and_leaves_nothing(
     generator, photo, tmp_path, monkeypatch
 ):
-    monkeypatch.setitem(BOUNDS, "tflite_dynamic", ("mean", 1e-9))
-    with pytest.raises(ExportError, match=r"photo: tflite_dynamic by mean .*bound 0") as error:
-        export(generator, "tiny", directory=tmp_path, photo=photo)
-    assert "float16" not in str(error.value)
+    monkeypatch.setitem(BOUNDS, "tflite_float32", ("mean", 1e-12))
+    with pytest.raises(ExportError, match=r"photo: tflite_float32 by mean .*bound 0") as error:
+        small_models.exported(generator, "tiny", directory=tmp_path, photo=photo)
+    assert "saved_model" not in str(error.value)
     assert not list(tmp_path.iterdir())
 
 
@@ -334,7 +337,7 @@ def test_interruption_leaves_nothing(generator, photo, tmp_path, monkeypatch):
         assert list(tmp_path.rglob("saved_model.pb"))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(convert, "convert", interrupt)
+    monkeypatch.setattr(convert.Conversion, "to", interrupt)
     with pytest.raises(KeyboardInterrupt):
         export(generator, "tiny", directory=tmp_path, photo=photo)
     assert not list(tmp_path.iterdir())
@@ -405,7 +408,7 @@ def quick(monkeypatch):
 
     monkeypatch.setattr(tf.saved_model, "save", save)
     monkeypatch.setattr(saved_model.signatures, "describe", lambda *_: {})
-    monkeypatch.setattr(convert, "convert", lambda source, variant, **_: variant.encode())
+    monkeypatch.setattr(convert.Conversion, "to", lambda _, variant: variant.encode())
     monkeypatch.setattr(saved_model, "_parity", lambda *_: {})
     monkeypatch.setattr(saved_model, "_memory", lambda *_: 100)
     monkeypatch.setattr(saved_model.statistics, "reach", lambda *_: 5)

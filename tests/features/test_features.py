@@ -551,7 +551,8 @@ def left_in(cache):
 def serve(monkeypatch):
     """serve(answer) -> list of paths asked for.
 
-    answer: the bytes of the file, an HTTP status, or what is done once half a file is sent.
+    answer: the bytes of the file, an HTTP status, or what is done once half a file is sent
+    (more of it than is read at once).
     """
     servers = []
 
@@ -564,7 +565,7 @@ def serve(monkeypatch):
                 if isinstance(answer, int):
                     self.send_error(answer)
                     return
-                content = answer if isinstance(answer, bytes) else b"half of it"
+                content = answer if isinstance(answer, bytes) else b"half of it" * 2**16
                 self.send_response(200)
                 self.send_header("Content-Length", str(len(content) + 10 * callable(answer)))
                 self.end_headers()
@@ -661,6 +662,10 @@ def test_an_interrupted_download_leaves_nothing_behind(small_file, serve, cache)
     waits = threading.Event()
 
     def interrupt():
+        # Not before what was sent is being written: a signal between opening a file and entering
+        # its block would find a file that nobody closes.
+        while not any(path.stat().st_size for path in cache.glob(".tfstyle-*")):
+            time.sleep(0.01)
         signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
         waits.wait(20)
 

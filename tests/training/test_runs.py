@@ -138,6 +138,12 @@ def test_both_adams_are_built_with_their_rates_and_the_one_that_waits_has_a_shor
     rates = [float(each._learning_rate(step)) for each in found.values() for step in (5, 60, 100)]
     np.testing.assert_allclose(rates[0], 0.1)
     np.testing.assert_allclose([rates[2], rates[4]], [0.005, 0.01], rtol=1e-5)
+    of_three = optim.adams(*networks, 100, discriminator_rate=0.2, beta_1=0.9, waits=40, d_steps=3)[
+        "discriminator_optimizer"
+    ]
+    after = [float(of_three._learning_rate(3 * step)) for step in (5, 30, 60)]
+    one = [float(found["discriminator_optimizer"]._learning_rate(step)) for step in (5, 30, 60)]
+    np.testing.assert_allclose(after, one, rtol=1e-4)
 
 
 def test_the_weights_of_losses_are_named_as_steps_name_them():

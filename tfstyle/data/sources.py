@@ -212,15 +212,22 @@ def digests(exclude: Sequence[str | os.PathLike]) -> frozenset[str]:
     Args:
         exclude: image files, or folders of such.
     """
-    found = set()
+    found: set[str] = set()
     for path in (file for part in exclude for file in _files(part)):
         try:
-            stored = images.read_bytes(path)
-            found.add(hashlib.sha256(stored).hexdigest())
-            found.add(hashlib.sha256(images.to_graph_bytes(stored, name=str(path))).hexdigest())
-        except images.ImageError:
+            stat = path.stat()
+            found.update(_digests_of(path, stat.st_size, stat.st_mtime_ns))
+        except (OSError, images.ImageError):
             pass  # what cannot be read is not trained on
     return frozenset(found)
+
+
+@functools.lru_cache(maxsize=10_000)
+def _digests_of(path: Path, _size: int, _modified: int) -> tuple[str, str]:
+    """Those of one file; anew where it is another by its size or its time."""
+    stored = images.read_bytes(path)
+    shrunk = images.to_graph_bytes(stored, name=str(path))
+    return hashlib.sha256(stored).hexdigest(), hashlib.sha256(shrunk).hexdigest()
 
 
 def is_one_of(item: Item, stored: bytes, known: frozenset[str]) -> bool:

@@ -141,72 +141,126 @@ def convert(
     calibration: Sequence[np.ndarray] = (),
     parts: bool = False,
 ) -> bytes:
-    """One TFLite file, with its metadata; not yet compared with anything.
+    """One TFLite file; see `Conversion`, which makes several of one generator in less time."""
+    with Conversion(source, size=size, parts=parts) as conversion:
+        return conversion.to(variant, calibration=calibration)
+
+
+class Conversion:
+    """A generator on its way to TFLite files, traced and saved once for all of them.
+
+        with Conversion(source) as conversion:
+            content = conversion.to("dynamic")
 
     Args:
-        variant: one of VARIANTS.
-        size: (height, width) that alone it shall take; any by default.
-        calibration: photos for int8, float32 RGB [H, W, 3] in [0, 1].
-        parts: whether it shall have the signatures for parts of an image too, on one set of
+        size: (height, width) that alone the files shall take; any by default.
+        parts: whether they shall have the signatures for parts of an image too, on one set of
             weights; in float32 and dynamic alone, and for any size.
-
-    Raises:
-        DeviceError: for another variant, int8 without photos, float16 of several styles and any
-            size, or operations that TFLite lacks.
     """
-    import tensorflow as tf
 
-    if variant not in VARIANTS:
-        raise DeviceError(f"variant {variant!r}: give {', '.join(VARIANTS)}")
-    if variant == "int8" and not calibration:
-        raise DeviceError("int8 needs photos to see its ranges on: give calibration photos")
-    if variant == "float16" and source.styles and size is None:
-        # LiteRT 2.x then gives wrong pictures now and then, from the second call after a resize on,
-        # as it does wherever there are two inputs in float16.
-        raise DeviceError(
-            "float16 of several styles cannot be trusted at any size (a fault of LiteRT 2): give "
-            "one --size, or dynamic"
+    def __init__(
+        self, source: Source, *, size: tuple[int, int] | None = None, parts: bool = False
+    ) -> None:
+        self._source, self._size = source, size
+        self._parts = source.parts if parts and size is None else {}
+        self._folder: tempfile.TemporaryDirectory | None = None
+        self._exact: bytes | None = None
+
+    def __enter__(self) -> Conversion:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._folder:
+            self._folder.cleanup()
+
+    def to(self, variant: str, *, calibration: Sequence[np.ndarray] = ()) -> bytes:
+        """One TFLite file, with its metadata; not yet compared with anything.
+
+        Args:
+            variant: one of VARIANTS.
+            calibration: photos for int8, float32 RGB [H, W, 3] in [0, 1].
+
+        Raises:
+            DeviceError: for another variant, int8 without photos, float16 of several styles and any
+                size, or operations that TFLite lacks.
+        """
+        source = self._source
+        if variant not in VARIANTS:
+            raise DeviceError(f"variant {variant!r}: give {', '.join(VARIANTS)}")
+        if variant == "int8" and not calibration:
+            raise DeviceError("int8 needs photos to see its ranges on: give calibration photos")
+        if variant == "float16" and source.styles and self._size is None:
+            # LiteRT 2.x then gives wrong pictures now and then, from the second call after a resize
+            # on, as it does wherever there are two inputs in float16.
+            raise DeviceError(
+                "float16 of several styles cannot be trusted at any size (a fault of LiteRT 2): "
+                "give one --size, or dynamic"
+            )
+        try:
+            with _silent(), warnings.catch_warnings():
+                # The converter itself uses what it warns of, to calibrate by names.
+                warnings.filterwarnings("ignore", r"\s*Warning: tf.lite.Interpreter is deprecated")
+                if variant in ("float32", "dynamic") and self._exact is None:
+                    self._exact = self._converter(parts=True).convert()
+                content = self._exact
+                if variant != "float32":
+                    content = self._smaller(variant, calibration).convert()
+        except Exception as error:  # The converter's own class is not public.
+            raise DeviceError(
+                f"{source.name}: no {variant} TFLite model with built-in operations alone: {error}"
+            ) from error
+        if variant == "dynamic":
+            try:
+                content = flatbuffer.with_exact_kernels(content, self._exact)
+            except DeviceError as error:
+                raise DeviceError(f"{source.name}: no {variant} TFLite model: {error}") from error
+        return flatbuffer.with_metadata(
+            content,
+            flatbuffer.metadata(source.name, variant, source.card, source.styles, self._size),
         )
 
-    @tf.function(input_signature=_specs(len(source.styles), batch=1, size=size))
-    def stylize(batch, weights=None):
-        stylized = source.stylize(batch) if weights is None else source.stylize(batch, weights)
-        return {"stylized": tf.cast(stylized, tf.float32)}
+    def _smaller(self, variant: str, calibration: Sequence[np.ndarray]):
+        """The converter of a variant whose weights are not in float32."""
+        import tensorflow as tf
 
-    functions = {"serving_default": stylize}
-    if parts and size is None and variant in ("float32", "dynamic"):
-        functions |= source.parts
-    try:
-        with tempfile.TemporaryDirectory() as folder, _silent(), warnings.catch_warnings():
-            # The converter itself uses what it warns of, to calibrate by names.
-            warnings.filterwarnings("ignore", r"\s*Warning: tf.lite.Interpreter is deprecated")
-            tf.saved_model.save(source.alive, folder, signatures=functions)
-            converter = tf.lite.TFLiteConverter.from_saved_model(
-                folder, signature_keys=list(functions)
-            )
-            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-            exact = converter.convert() if variant == "dynamic" else None
-            if variant != "float32":
-                converter.optimizations = [tf.lite.Optimize.DEFAULT]
-            if variant == "float16":
-                converter.target_spec.supported_types = [tf.float16]
-            if variant == "int8":
-                examples = _examples(source, calibration, size or CALIBRATION_SIZE)
-                converter.representative_dataset = lambda: iter(examples)
-                converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-            content = converter.convert()
-    except Exception as error:  # The converter's own class is not public.
-        raise DeviceError(
-            f"{source.name}: no {variant} TFLite model with built-in operations alone: {error}"
-        ) from error
-    if exact:
-        try:
-            content = flatbuffer.with_exact_kernels(content, exact)
-        except DeviceError as error:
-            raise DeviceError(f"{source.name}: no {variant} TFLite model: {error}") from error
-    return flatbuffer.with_metadata(
-        content, flatbuffer.metadata(source.name, variant, source.card, source.styles, size)
-    )
+        converter = self._converter(parts=variant == "dynamic")
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        if variant == "float16":
+            converter.target_spec.supported_types = [tf.float16]
+        if variant == "int8":
+            examples = _examples(self._source, calibration, self._size or CALIBRATION_SIZE)
+            converter.representative_dataset = lambda: iter(examples)
+            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        return converter
+
+    def _converter(self, *, parts: bool):
+        """One of what was saved: of the whole image's signature and, if wanted, of its parts'."""
+        import tensorflow as tf
+
+        names = ["serving_default", *(self._parts if parts else ())]
+        converter = tf.lite.TFLiteConverter.from_saved_model(self._saved(), signature_keys=names)
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+        return converter
+
+    def _saved(self) -> str:
+        """The folder of a SavedModel with all signatures; written the first time."""
+        import tensorflow as tf
+
+        if self._folder is None:
+            source = self._source
+
+            @tf.function(input_signature=_specs(len(source.styles), batch=1, size=self._size))
+            def stylize(batch, weights=None):
+                stylized = (
+                    source.stylize(batch) if weights is None else source.stylize(batch, weights)
+                )
+                return {"stylized": tf.cast(stylized, tf.float32)}
+
+            folder = tempfile.TemporaryDirectory()
+            functions = {"serving_default": stylize, **self._parts}
+            tf.saved_model.save(source.alive, folder.name, signatures=functions)
+            self._folder = folder
+        return self._folder.name
 
 
 def _examples(source: Source, photos, size) -> list[dict[str, np.ndarray]]:

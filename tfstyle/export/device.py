@@ -26,7 +26,7 @@ import tfstyle
 from tfstyle import files, images, stylize
 from tfstyle.data import samples
 from tfstyle.export import flatbuffer, parity
-from tfstyle.export.convert import VARIANTS, Source, convert, from_keras, style_names
+from tfstyle.export.convert import VARIANTS, Conversion, Source, from_keras, style_names
 from tfstyle.export.errors import DeviceError
 from tfstyle.stylize import runners
 
@@ -176,7 +176,7 @@ def export(
         progress: is told what is being done.
 
     Raises:
-        DeviceError: see `convert`; or for a bad size or output.
+        DeviceError: see `convert.Conversion`; or for a bad size or output.
     """
     variants, output = list(dict.fromkeys(variants)), Path(output)
     unknown = [variant for variant in variants if variant not in VARIANTS]
@@ -213,12 +213,15 @@ def export(
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with tempfile.TemporaryDirectory(prefix=f".{base}-", dir=folder) as staging:
+        with (
+            tempfile.TemporaryDirectory(prefix=f".{base}-", dir=folder) as staging,
+            Conversion(source, size=size) as conversion,
+        ):
             for variant in variants:
                 progress(f"{variant}: converting")
                 staged = Path(staging) / targets[variant].name
                 calibrating = list(calibration)[:MAX_CALIBRATION_PHOTOS]
-                staged.write_bytes(convert(source, variant, size=size, calibration=calibrating))
+                staged.write_bytes(conversion.to(variant, calibration=calibrating))
                 progress(f"{variant}: measuring")
                 entry = _judged(variant, staged, source, expected, judged, size)
                 told[variant] = entry | {"file": targets[variant].name}

@@ -134,8 +134,9 @@ def export(
         # Of several styles, float16 cannot be trusted (see `convert`): better no such file.
         variants = [kind for kind in TFLITE_VARIANTS if not (styles and kind == "float16")]
         tflite = {variant: staged / _tflite_name(name, variant) for variant in variants}
-        for variant, path in tflite.items():
-            path.write_bytes(convert.convert(source, variant, parts=True))
+        with convert.Conversion(source, parts=True) as conversion:
+            for variant, path in tflite.items():
+                path.write_bytes(conversion.to(variant))
         measured = _parity(source, photo, saved_model, tflite)
         network = description.describe(generator)
         content = cards.content(

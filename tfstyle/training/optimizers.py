@@ -137,6 +137,7 @@ class Optim:
         discriminator_rate: float,
         beta_1: float,
         waits: int = 0,
+        d_steps: int = 1,
     ) -> dict[str, keras.optimizers.Optimizer]:
         """Adams for two networks that face each other, by the names that train steps give them.
 
@@ -146,9 +147,13 @@ class Optim:
             beta_1: of the generator's; the discriminator's is 0.5 (Radford et al. 2015, section 3,
                 https://arxiv.org/abs/1511.06434).
             waits: steps at the beginning in which the discriminator takes none.
+            d_steps: updates of the discriminator in each of the others.
         """
         of_discriminator = self.adam(
-            discriminator, max(1, steps - waits), learning_rate=discriminator_rate, beta_1=0.5
+            discriminator,
+            d_steps * max(1, steps - waits),
+            learning_rate=discriminator_rate,
+            beta_1=0.5,
         )
         return {
             "generator_optimizer": self.adam(generator, steps, beta_1=beta_1),
