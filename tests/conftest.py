@@ -111,6 +111,19 @@ def mixed_float16():
     keras.config.set_dtype_policy(policy)
 
 
+@pytest.fixture
+def eager():
+    """Steps run line by line: for a few of them that takes less than to trace and compile one.
+
+    That they compile, and give the same, is shown where they are run often.
+    """
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
 @pytest.fixture(scope="session")
 def photo() -> np.ndarray:
     """A piece of a bundled photo: float32 [96, 128, 3] in [0, 1]."""

@@ -89,6 +89,7 @@ def painting_generator(colors):
     return model
 
 
+@pytest.mark.usefixtures("eager")
 def test_its_losses_are_those_worked_out_by_hand(photo, tiny_extractor, style_grams, rng):
     kernel, bias = rng.normal(size=(3, 3)), rng.normal(size=3)
     colors = rng.uniform(size=(2, 3)).astype("float32")
@@ -144,6 +145,7 @@ def test_the_expected_distance_to_paintings_is_that_to_their_mean_and_a_constant
     np.testing.assert_allclose(np.diff(pairs), np.diff(to_mean))
 
 
+@pytest.mark.usefixtures("eager")
 def test_both_networks_move_and_their_losses_stay_finite(
     photo, paintings, tiny_extractor, style_grams
 ):
@@ -162,6 +164,7 @@ def test_both_networks_move_and_their_losses_stay_finite(
         assert len(still) <= 1 and all(path.endswith("/beta") for path in still), still
 
 
+@pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize("class_weight", [0.0, 1.0])
 def test_the_discriminator_moves_the_generator_by_its_weight_only(
     photo, paintings, tiny_extractor, style_grams, class_weight
@@ -207,6 +210,7 @@ def test_each_side_learns_where_the_other_stands_still(
     assert learned[-1]["as_wanted"] > learned[0]["as_wanted"]
 
 
+@pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize("norm", ["instance", "spectral", "none"])
 @pytest.mark.parametrize("value", [0.0, 1.0])
 def test_in_float16_losses_and_weights_stay_finite_on_saturated_images(

@@ -121,6 +121,7 @@ def test_the_checkerboard_loss_joins_the_total_where_it_has_a_weight(tiny_extrac
     np.testing.assert_allclose(values["total"], others + 2 * expected, rtol=1e-3)
 
 
+@pytest.mark.usefixtures("eager")
 def test_several_content_layers_count_the_same(photo, tiny_extractor, style_grams):
     layers = ["block2_conv1", "block4_conv2"]
     step = perceptual_step(tiny_extractor, style_grams, small_generator(), content_layers=layers)
@@ -134,6 +135,7 @@ def test_several_content_layers_count_the_same(photo, tiny_extractor, style_gram
     np.testing.assert_allclose(step(crops(photo))["content"], np.mean(expected), rtol=1e-4)
 
 
+@pytest.mark.usefixtures("eager")
 def test_layer_weights_choose_among_the_styles_layers(photo, tiny_extractor, style_grams):
     only = {layer: float(layer == "block2_conv1") for layer in style_grams}
     step = perceptual_step(tiny_extractor, style_grams, small_generator(), layer_weights=only)
@@ -145,6 +147,7 @@ def test_layer_weights_choose_among_the_styles_layers(photo, tiny_extractor, sty
     np.testing.assert_allclose(step(crops(photo))["style"], expected, rtol=1e-4)
 
 
+@pytest.mark.usefixtures("eager")
 def test_without_style_weight_only_the_content_teaches(photo, tiny_extractor, style_grams):
     """The update is the one that a plain content loss, written out, gives."""
     photos = crops(photo)
@@ -176,6 +179,7 @@ def test_without_style_weight_only_the_content_teaches(photo, tiny_extractor, st
         np.testing.assert_allclose(now - old, -0.01 * gradient, rtol=1e-3, atol=1e-7)
 
 
+@pytest.mark.usefixtures("eager")
 def test_the_extractor_and_the_style_stay_as_they_were(photo, tiny_extractor, style_grams):
     before = weights_of(tiny_extractor), {k: v.numpy().copy() for k, v in style_grams.items()}
     perceptual_step(tiny_extractor, style_grams, small_generator())(crops(photo))
@@ -186,6 +190,7 @@ def test_the_extractor_and_the_style_stay_as_they_were(photo, tiny_extractor, st
 # The GAN step
 
 
+@pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize("adversarial", losses.ADVERSARIAL)
 def test_the_gan_step_updates_both_networks(photo, paintings, tiny_extractor, adversarial):
     generator = small_generator()
@@ -206,6 +211,7 @@ def test_the_gan_step_updates_both_networks(photo, paintings, tiny_extractor, ad
     np.testing.assert_allclose(values["total"], total, rtol=1e-5)
 
 
+@pytest.mark.usefixtures("eager")
 def test_the_gan_step_compares_with_the_mean_gram_of_the_paintings(
     photo, paintings, tiny_extractor
 ):
@@ -223,6 +229,7 @@ def test_the_gan_step_compares_with_the_mean_gram_of_the_paintings(
     np.testing.assert_allclose(values["style"], expected, rtol=1e-4)
 
 
+@pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize("adversarial_weight", [0.0, 1.0])
 def test_the_discriminator_moves_the_generator_by_its_weight_only(
     photo, paintings, tiny_extractor, adversarial_weight
@@ -274,6 +281,7 @@ def test_each_side_learns_where_the_other_stands_still(
     assert learned[-1]["fake_accuracy"] < learned[0]["fake_accuracy"]
 
 
+@pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize("adversarial", losses.ADVERSARIAL)
 @pytest.mark.parametrize("norm", ["instance", "batch", "spectral", "none"])
 def test_every_discriminator_trains_under_every_loss(
@@ -290,6 +298,7 @@ def test_every_discriminator_trains_under_every_loss(
         assert weight.ndim == 1 or not np.array_equal(old, weight)
 
 
+@pytest.mark.usefixtures("eager")
 def test_the_generator_faces_the_discriminator_after_its_update(photo, paintings, tiny_extractor):
     discriminator = discriminators.patch_discriminator(width=4, layers=1, norm="none")
     step = gan_step(tiny_extractor, small_generator(), discriminator, rates=(0.0, 0.01))
@@ -300,6 +309,7 @@ def test_the_generator_faces_the_discriminator_after_its_update(photo, paintings
     )
 
 
+@pytest.mark.usefixtures("eager")
 def test_identity_and_color_losses_join_the_total_where_they_have_a_weight(
     photo, paintings, tiny_extractor
 ):
@@ -331,6 +341,7 @@ def test_identity_teaches_the_generator_to_leave_paintings_alone(photo, painting
     assert learned[-1] < 0.8 * learned[0]
 
 
+@pytest.mark.usefixtures("eager")
 def test_d_steps_are_updates_on_a_part_of_the_batch_each(photo, tiny_extractor):
     photos, paintings = crops(photo, 4), crops(drawn.style("mosaic", 128), 4)
     discriminator = discriminators.patch_discriminator(width=4, layers=1)
@@ -356,6 +367,7 @@ def test_numbers_of_steps_out_of_range_are_named(tiny_extractor, option):
         gan_step(tiny_extractor, small_generator(), discriminator, **option)
 
 
+@pytest.mark.usefixtures("eager")
 def test_in_the_warm_up_content_alone_teaches_the_generator_and_the_discriminator_rests(
     photo, paintings, tiny_extractor
 ):
@@ -380,6 +392,7 @@ def test_in_the_warm_up_content_alone_teaches_the_generator_and_the_discriminato
     assert not np.array_equal(before[0], discriminator.get_weights()[0])
 
 
+@pytest.mark.usefixtures("eager")
 def test_after_the_warm_up_the_discriminators_first_update_is_that_of_a_fresh_one(
     photo, paintings, tiny_extractor
 ):
@@ -416,6 +429,7 @@ def test_an_optimizer_that_scales_losses_is_held_back_too():
         assert int(inner.iterations) == expected
 
 
+@pytest.mark.usefixtures("eager")
 def test_the_discriminator_is_shown_what_the_pool_gives(photo, paintings, tiny_extractor):
     generator = small_generator()
     discriminator = discriminators.patch_discriminator(width=4, layers=1, norm="none")
@@ -432,6 +446,7 @@ def test_the_discriminator_is_shown_what_the_pool_gives(photo, paintings, tiny_e
     np.testing.assert_allclose(pool.images, twin.images, atol=1e-5)
 
 
+@pytest.mark.usefixtures("eager")
 def test_noise_goes_to_the_generator(photo, paintings, tiny_extractor):
     generator = generators.unet_generator(width=4, residual_blocks=1, noise_dim=3)
     discriminator = discriminators.patch_discriminator(width=4, layers=1)
@@ -443,6 +458,7 @@ def test_noise_goes_to_the_generator(photo, paintings, tiny_extractor):
     assert one["identity"] == same["identity"] != other["identity"]
 
 
+@pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize(
     ("adversarial", "score", "real", "fake"),
     [
