@@ -200,24 +200,28 @@ class Conversion:
             with _silent(), warnings.catch_warnings():
                 # The converter itself uses what it warns of, to calibrate by names.
                 warnings.filterwarnings("ignore", r"\s*Warning: tf.lite.Interpreter is deprecated")
-                if variant in ("float32", "dynamic") and self._exact is None:
-                    self._exact = self._converter(parts=True).convert()
-                content = self._exact
-                if variant != "float32":
-                    content = self._smaller(variant, calibration).convert()
+                exact = self._float32() if variant in ("float32", "dynamic") else b""
+                smaller = variant != "float32"
+                content = self._smaller(variant, calibration).convert() if smaller else exact
         except Exception as error:  # The converter's own class is not public.
             raise DeviceError(
                 f"{source.name}: no {variant} TFLite model with built-in operations alone: {error}"
             ) from error
         if variant == "dynamic":
             try:
-                content = flatbuffer.with_exact_kernels(content, self._exact)
+                content = flatbuffer.with_exact_kernels(content, exact)
             except DeviceError as error:
                 raise DeviceError(f"{source.name}: no {variant} TFLite model: {error}") from error
         return flatbuffer.with_metadata(
             content,
             flatbuffer.metadata(source.name, variant, source.card, source.styles, self._size),
         )
+
+    def _float32(self) -> bytes:
+        """The file in float32, which that in dynamic takes its exact kernels from."""
+        if self._exact is None:
+            self._exact = self._converter(parts=True).convert()
+        return self._exact
 
     def _smaller(self, variant: str, calibration: Sequence[np.ndarray]):
         """The converter of a variant whose weights are not in float32."""

@@ -9,6 +9,7 @@ from .adversarial import (
 )
 from .picture import (
     ROUNDING as ROUNDING,
+    blurred as blurred,
     checkerboard_loss as checkerboard_loss,
     checkerboard_ratios as checkerboard_ratios,
     color_loss as color_loss,

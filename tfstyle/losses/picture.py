@@ -158,12 +158,20 @@ def color_loss(*, images: tf.Tensor, target: tf.Tensor, sigma: float = 3.0) -> t
     Returns:
         Scalar float32.
     """
-    # Blurring is linear: once for the difference. As matrices, it needs no padding.
+    # Blurring is linear: once for the difference.
     difference = tf.cast(images, "float32") - tf.cast(target, "float32")
-    rows, columns = (_gaussian(tf.shape(difference)[axis], sigma) for axis in (1, 2))
-    blurred = tf.einsum("ih,bhwc->biwc", rows, difference)
-    blurred = tf.einsum("jw,biwc->bijc", columns, blurred)
-    return tf.reduce_mean(tf.square(blurred))
+    return tf.reduce_mean(tf.square(blurred(difference, sigma)))
+
+
+def blurred(images: tf.Tensor, sigma: float) -> tf.Tensor:
+    """Images [B, H, W, C] blurred by a Gaussian of `sigma` pixels; float32.
+
+    At the borders the Gaussian's weights inside the image sum to 1.
+    """
+    images = tf.cast(images, "float32")
+    # As matrices, it needs no padding.
+    rows, columns = (_gaussian(tf.shape(images)[axis], sigma) for axis in (1, 2))
+    return tf.einsum("jw,biwc->bijc", columns, tf.einsum("ih,bhwc->biwc", rows, images))
 
 
 def _gaussian(length: tf.Tensor, sigma: float) -> tf.Tensor:

@@ -2,6 +2,15 @@ from .artefacts import (
     border_marks as border_marks,
     checkerboard as checkerboard,
 )
+from .brushwork import (
+    chroma_noise as chroma_noise,
+    own_patch_distance as own_patch_distance,
+    palette_distance as palette_distance,
+    patch_distance as patch_distance,
+    relative_wasserstein as relative_wasserstein,
+    repetition as repetition,
+    sliced_wasserstein as sliced_wasserstein,
+)
 from .distances import (
     LAYERS as LAYERS,
     Scores as Scores,

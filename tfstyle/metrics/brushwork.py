@@ -1,0 +1,290 @@
+"""What eyes see of a painter's hand: strokes, palette, coloured noise, repetition.
+
+Gram matrices see neither confetti nor wallpaper: a picture may have the style's statistics and none
+of its strokes. Images are float32 RGB in [0, 1], [H, W, 3]; figures depend on the size, so compare
+only those of one.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from tfstyle import losses
+from tfstyle.errors import ArgumentError
+from tfstyle.images import color
+from tfstyle.metrics.artefacts import as_picture
+from tfstyle.metrics.distances import Extractor, as_batch
+
+# What `sliced_wasserstein` and the patches look at.
+WASSERSTEIN_LAYERS = losses.STYLE_LAYERS[:4]
+PATCH_LAYERS = losses.STYLE_LAYERS[1:3]
+
+_PATCHES, _KEYS, _POSITIONS, _DIRECTIONS = 1024, 16384, 8192, 64
+
+# A window of a photo is calm where the standard deviation of its luma is below this.
+CALM = 0.05
+WINDOW = 96
+
+
+def patch_distance(
+    output: np.ndarray,
+    style: np.ndarray,
+    *,
+    extractor: Extractor,
+    layers: Sequence[str] = PATCH_LAYERS,
+    seed: int = 0,
+) -> float:
+    """How far each patch of a picture's features is from the nearest of another's.
+
+    The mean over layers and patches of 1 - cos(patch, nearest), patches of 3x3 positions. It is
+    precision where the picture is compared with the painting (is every stroke one of the
+    painter's?) and recall the other way round (is every stroke of the painter's there?), as
+    Kynkaanniemi et al. 2019 (https://arxiv.org/abs/1904.06991) say it of sets; the nearest patch by
+    its angle is that of Li and Wand 2016 (https://arxiv.org/abs/1601.04589), equation 3.
+
+    Args:
+        output: whose patches are asked for, 1024 of them at random.
+        style: whose patches answer, at most 16384 of them.
+        extractor: gives `layers`.
+        layers: of the extractor.
+        seed: of the choice of patches.
+
+    Returns:
+        0 where every patch is found again, 1 where none has anything in common with any.
+    """
+    of_output, of_style = (_features(extractor, image, layers) for image in (output, style))
+    rng = np.random.default_rng(seed)
+    distances = []
+    for layer in layers:
+        asked = _unit(_patches(of_output[layer], _PATCHES, rng))
+        known = _unit(_patches(of_style[layer], _KEYS, rng))
+        nearest = [
+            tf.reduce_max(tf.matmul(some, known, transpose_b=True), axis=1)
+            for some in tf.split(asked, _pieces(len(asked)))
+        ]
+        distances.append(1 - float(tf.reduce_mean(tf.concat(nearest, axis=0))))
+    return float(np.mean(distances))
+
+
+def own_patch_distance(style: np.ndarray, *, extractor: Extractor, seed: int = 0) -> float:
+    """`patch_distance` of the one half of a painting to the other, the mean of both ways.
+
+    Precision and recall divided by it are 1 for the painter's own hand.
+    """
+    long = 0 if style.shape[0] >= style.shape[1] else 1
+    half = style.shape[long] // 2
+    one, other = np.split(style, [half], axis=long)
+    ways = ((one, other), (other, one))
+    return float(np.mean([patch_distance(*way, extractor=extractor, seed=seed) for way in ways]))
+
+
+def sliced_wasserstein(
+    output: np.ndarray,
+    style: np.ndarray,
+    *,
+    extractor: Extractor,
+    layers: Sequence[str] = WASSERSTEIN_LAYERS,
+    seed: int = 0,
+) -> dict[str, float]:
+    """Squared sliced 2-Wasserstein distance of the distributions of two pictures' features.
+
+    Bonneel et al. 2015, "Sliced and Radon Wasserstein Barycenters of Measures", definition 3; for
+    style Heitz et al. 2021 (https://arxiv.org/abs/2006.07229). Unlike Gram matrices it sees all of
+    a distribution, in 64 random directions of each layer, by 8192 random positions.
+
+    Args:
+        output, style: their sizes may differ.
+        extractor: gives `layers`.
+        layers: of the extractor.
+        seed: of directions and positions.
+
+    Returns:
+        {layer: mean over directions}; 0 for equal distributions.
+    """
+    of_output, of_style = (_features(extractor, image, layers) for image in (output, style))
+    rng = np.random.default_rng(seed)
+    found = {}
+    for layer in layers:
+        channels = of_style[layer].shape[-1]
+        one, other = (
+            of[layer].numpy().reshape(-1, channels).astype("float64")
+            for of in (of_output, of_style)
+        )
+        found[layer] = _sliced(one, other, rng)
+    return found
+
+
+def relative_wasserstein(of_output: Mapping[str, float], of_photo: Mapping[str, float]) -> float:
+    """Mean over layers of `sliced_wasserstein` as a share of the photo's own.
+
+    1 where nothing was stylized, 0 where the distributions are the style's.
+    """
+    return float(np.mean([of_output[layer] / max(of_photo[layer], 1e-12) for layer in of_output]))
+
+
+def palette_distance(output: np.ndarray, style: np.ndarray, *, seed: int = 0) -> float:
+    """Sliced 2-Wasserstein distance of two pictures' colours in CIE L*a*b* (its units, delta E).
+
+    The root of the mean over 64 directions; 0 for the same colours in the same shares, wherever
+    they are. Two flat pictures are apart by their colours' difference over the root of 3.
+    """
+    one, other = (_lab(image).reshape(-1, 3).astype("float64") for image in (output, style))
+    return float(np.sqrt(_sliced(one, other, np.random.default_rng(seed))))
+
+
+def chroma_noise(output: np.ndarray, style: np.ndarray, *, sigma: float = 2.0) -> float:
+    """Energy of fine colour (a* and b* less their blur of `sigma` pixels) over the painting's.
+
+    Confetti, dots of colour too small to be strokes, makes it large: 1 is the painting's own.
+    """
+    energies = []
+    for image in (output, style):
+        chroma = tf.constant(_lab(image)[None, ..., 1:])
+        fine = chroma - losses.blurred(chroma, sigma)
+        energies.append(float(tf.reduce_mean(tf.square(fine))))
+    return energies[0] / max(energies[1], 1e-6)
+
+
+def repetition(
+    output: np.ndarray,
+    content: np.ndarray | None = None,
+    *,
+    window: int = WINDOW,
+    lags: tuple[int, int] = (7, 40),
+) -> float:
+    """How strongly a picture repeats itself where the photo is calm: wallpaper in skies.
+
+    In each window, the normalised autocorrelation of luma less its Gaussian of 10 pixels, under a
+    Hann window whose own autocorrelation is divided out; of it, the highest local maximum at a
+    distance of `lags` pixels. The median over the windows that are calm in the photo: whose luma
+    deviates by less than `CALM`, or where there are fewer than four of those, the calmest four.
+
+    Args:
+        output: [H, W, 3] in [0, 1], at least `window` pixels a side.
+        content: the photo, of the same size; None for a picture that is no photo's, all windows of
+            which count.
+        window: side in pixels; windows overlap by half.
+        lags: least and largest distance in pixels.
+
+    Returns:
+        1 for a pattern that is repeated exactly, about 0.25 for paintings, 0 where nothing repeats.
+
+    Raises:
+        ValueError: for a smaller image, or a photo of another size.
+    """
+    luma = as_picture(output) @ color.LUMA.astype("float64")
+    if min(luma.shape) < window:
+        raise ArgumentError(
+            f"repetition of an image of {luma.shape[0]}x{luma.shape[1]} pixels: give at least "
+            f"{window} on each side."
+        )
+    fine = luma - losses.blurred(tf.constant(luma[None, ..., None], tf.float32), 10.0).numpy()[
+        0, ..., 0
+    ].astype("float64")
+    corners = [
+        (top, left)
+        for top in range(0, luma.shape[0] - window + 1, window // 2)
+        for left in range(0, luma.shape[1] - window + 1, window // 2)
+    ]
+    if content is not None:
+        photo = as_picture(content) @ color.LUMA.astype("float64")
+        if photo.shape != luma.shape:
+            raise ArgumentError(
+                f"repetition in a picture of {luma.shape[0]}x{luma.shape[1]} pixels of a photo of "
+                f"{photo.shape[0]}x{photo.shape[1]}: resize one to the other first."
+            )
+        contrast = {
+            (top, left): photo[top : top + window, left : left + window].std()
+            for top, left in corners
+        }
+        calm = [corner for corner in corners if contrast[corner] < CALM]
+        corners = calm if len(calm) >= 4 else sorted(corners, key=contrast.__getitem__)[:4]
+    peaks = [
+        _side_peak(fine[top : top + window, left : left + window], lags) for top, left in corners
+    ]
+    return float(np.median(peaks))
+
+
+def _side_peak(values: np.ndarray, lags: tuple[int, int]) -> float:
+    side = len(values)
+    taper = np.outer(np.hanning(side + 2)[1:-1], np.hanning(side + 2)[1:-1])
+    centred = values - np.average(values, weights=taper)
+
+    reach = lags[1] + 1
+
+    def autocorrelation(signal: np.ndarray) -> np.ndarray:
+        spectrum = np.fft.rfft2(signal, (2 * side, 2 * side))
+        whole = np.fft.fftshift(np.fft.irfft2(np.abs(spectrum) ** 2))
+        return whole[side - reach : side + reach + 1, side - reach : side + reach + 1]
+
+    # Of a pattern that is repeated exactly, the taper's own fall with the lag is all there is.
+    found = autocorrelation(centred * taper) / autocorrelation(taper)
+    energy = found[reach, reach]
+    # Rounding to 8 bits is no pattern.
+    if energy < losses.ROUNDING:
+        return 0.0
+    found = found / energy
+    inner = found[1:-1, 1:-1]
+    neighbours = [
+        found[1 + down : found.shape[0] - 1 + down, 1 + across : found.shape[1] - 1 + across]
+        for down in (-1, 0, 1)
+        for across in (-1, 0, 1)
+        if (down, across) != (0, 0)
+    ]
+    rows, columns = np.indices(inner.shape) - lags[1]
+    distance = np.hypot(rows, columns)
+    peaks = inner[
+        (inner > np.max(neighbours, axis=0)) & (distance >= lags[0]) & (distance <= lags[1])
+    ]
+    return float(max(peaks.max(), 0)) if peaks.size else 0.0
+
+
+def _features(
+    extractor: Extractor, image: np.ndarray, layers: Sequence[str]
+) -> dict[str, tf.Tensor]:
+    found = extractor(as_batch(np.asarray(image, "float32")))
+    return {layer: tf.cast(found[layer], "float32") for layer in layers}
+
+
+def _patches(of_image: tf.Tensor, most: int, rng: np.random.Generator) -> tf.Tensor:
+    """[1, h, w, C] -> [N, 9 C]: at most so many of the patches, chosen at random."""
+    _, height, width, channels = of_image.shape
+    rows, columns = max(height - 2, 1), max(width - 2, 1)
+    padded = tf.pad(of_image[0], [[0, max(3 - height, 0)], [0, max(3 - width, 0)], [0, 0]])
+    chosen = rng.choice(rows * columns, min(most, rows * columns), replace=False)
+    at = np.stack([chosen // columns, chosen % columns], axis=-1)
+    around = np.stack(np.meshgrid(range(3), range(3), indexing="ij"), axis=-1).reshape(-1, 2)
+    return tf.reshape(tf.gather_nd(padded, at[:, None] + around), (len(at), 9 * channels))
+
+
+def _unit(patches: tf.Tensor) -> tf.Tensor:
+    return patches / tf.maximum(tf.norm(patches, axis=1, keepdims=True), 1e-6)
+
+
+def _pieces(count: int) -> list[int]:
+    """Sizes that add up to `count`, so that products with all keys fit into memory."""
+    whole, rest = divmod(count, 512)
+    return [512] * whole + ([rest] if rest else [])
+
+
+def _sliced(one: np.ndarray, other: np.ndarray, rng: np.random.Generator) -> float:
+    """Squared sliced Wasserstein distance of samples [N, d] and [M, d]."""
+    directions = rng.normal(size=(one.shape[1], _DIRECTIONS))
+    directions /= np.linalg.norm(directions, axis=0)
+    count = min(_POSITIONS, len(one), len(other))
+    sorted_ = []
+    for values in (one, other):
+        # Evenly through the sorted values: of a picture against itself nothing is left to chance.
+        projected = np.sort(values @ directions, axis=0)
+        at = (np.arange(count) + 0.5) / count * len(projected) - 0.5
+        low = np.floor(at).astype(int)
+        high = np.minimum(low + 1, len(projected) - 1)
+        share = (at - low)[:, None]
+        sorted_.append((1 - share) * projected[low] + share * projected[high])
+    return float(np.mean((sorted_[0] - sorted_[1]) ** 2))
+
+
+def _lab(image: np.ndarray) -> np.ndarray:
+    """[H, W, 3] in [0, 1] -> CIE L*a*b*, float32."""
+    return color.lab(tf.constant(as_picture(image)[None], tf.float32)).numpy()[0]
