@@ -13,8 +13,9 @@ from tfstyle.data import drawn
 from tfstyle.gatys import optimization
 from tfstyle.images import color
 
-# What every run here shares: seconds become tenths of a second.
-SMALL = {"size": 64, "min_size": 32, "steps": 8, "precision": "float32"}
+# What every run here shares: seconds become tenths of a second. The losses are those that are
+# made soonest; of the default ones there are tests of their own.
+SMALL = gatys.PRESETS["classic"] | {"size": 64, "min_size": 32, "steps": 8, "precision": "float32"}
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +37,10 @@ def _objectives_of_the_same_arguments_share_their_graphs(_graphs, monkeypatch):
         original(self, extractor, **options)
         # The extractor itself is kept as well: another one may get the id of one that is gone.
         key = id(extractor), repr(sorted(options.items()))
-        self._graphs, _ = _graphs.setdefault(key, ({}, extractor))
+        weights = self._weights
+        self._graphs, self._weights, _ = _graphs.setdefault(key, ({}, weights, extractor))
+        for name, weight in weights.items():
+            self._weights[name].assign(weight)
 
     monkeypatch.setattr(optimization.Objective, "__init__", with_shared_graphs)
 
@@ -468,3 +472,67 @@ def test_memory_that_runs_out_on_the_way_is_said_plainly(content, swirls, monkey
     monkeypatch.setattr(optimization.Objective, "_whole", exhausted)
     with pytest.raises(MemoryError, match="OOM when allocating"):
         optimize(content, [swirls])
+
+
+# Targets
+
+
+@pytest.mark.parametrize("first", [0.3, 100.0])
+def test_the_picture_ends_at_the_content_loss_that_was_asked_for(content, swirls, first):
+    options = {"min_size": 64, "steps": 80}
+    result = optimize(content, [swirls], target={"content": 0.1}, style_weight=first, **options)
+    assert result.losses["content"] == pytest.approx(0.1, rel=0.1)
+    assert result.style_weight != first
+    free = optimize(content, [swirls], target="off", style_weight=first, **options)
+    assert free.losses["content"] != pytest.approx(0.1, rel=0.3)
+    assert free.style_weight == pytest.approx(first)
+
+
+def test_adam_is_led_to_a_target_too(content, swirls):
+    result = optimize(
+        content, [swirls], target={"style": 0.2}, optimizer="adam", min_size=64, steps=80
+    )
+    assert result.losses["style"] == pytest.approx(0.2, rel=0.15)
+
+
+def test_a_target_is_led_to_from_scale_to_scale_and_the_last_steps_are_left_alone(content, swirls):
+    watched = Watched()
+    options = {"target": {"content": 0.1}, "steps": 20, "callback": watched}
+    result = optimize(content, [swirls], style_weight=0.5, **options)
+    again = optimize(content, [swirls], style_weight=0.5, **(options | {"callback": None}))
+    np.testing.assert_array_equal(result.image, again.image)
+    last = [seen for seen in watched.seen if seen.scale == 1][-3:]
+    weights = [
+        (seen.losses["total"] - seen.losses["content"]) / seen.losses["style"] for seen in last
+    ]
+    np.testing.assert_allclose(weights, result.style_weight, rtol=1e-3)
+
+
+def test_without_a_weight_of_the_style_the_default_target_leads(content, swirls):
+    found = optimize(content, [swirls], style_weight=None, steps=1)
+    assert found.style_weight == 30
+    led = optimize(content, [swirls], style_weight=None, steps=20)
+    assert led.style_weight not in (10, 30)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"target": "soon"}, "target 'soon': give auto, off"),
+        ({"target": {"tv": 1.0}}, "target .*give one of content, style"),
+        ({"style_falloff": 0.0}, "style_falloff 0.0: give more than 0"),
+    ],
+)
+def test_a_target_that_cannot_be_is_refused_by_name(content, swirls, options, told):
+    with pytest.raises(ValueError, match=told):
+        optimize(content, [swirls], **options)
+
+
+def test_the_defaults_paint_and_early_layers_count_more(content, swirls):
+    watched = Watched()
+    small = {"size": 64, "min_size": 48, "steps": 3, "precision": "float32"}
+    gatys.optimize(content, [gatys.Style(swirls)], callback=watched, **small)
+    found = watched.seen[-1].losses
+    by_layer = [found[f"style/{layer}"] for layer in losses.STYLE_LAYERS]
+    weights = 0.7 ** np.arange(5)
+    assert found["style"] == pytest.approx(np.dot(weights / weights.sum(), by_layer), rel=1e-3)

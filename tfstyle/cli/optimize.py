@@ -44,8 +44,10 @@ Styles:
   --style a.jpg:1:sky.png            where the mask sky.png is white; of any size, grey is between
   --style a.jpg::sky.png:top.png     the same, from the part of a.jpg where top.png is white
 
-More style or more photo: --style_weight 30 or 3. These losses are relative: a weight means the
-same at every size. --alpha and --beta weigh the papers' own losses, which grow with the size.
+More style or more photo: --target content=1 or content=0.6. The weight of the style is moved
+until the content loss ends there (0.8 unless told; 0 is the photo, 2 nothing of it). Or give it:
+--style_weight 100 or 3. These losses are relative: a weight means the same at every size. --alpha
+and --beta weigh the papers' own losses, which grow with the size.
 
 Backbones: vgg16 and, for drafts, vgg16_light (bundled); {fetched} (fetched once)
 Presets (flags that are given still win):
@@ -180,6 +182,7 @@ def run(args: argparse.Namespace) -> int:
             "stopped": result.stopped,
             "precision": result.precision,
             "losses": result.losses,
+            "style_weight": result.style_weight,
         }
         write(output, result.image, figures)
         if clip:

@@ -108,6 +108,9 @@ def _overlaid(options: dict, layer: dict) -> dict:
         )
     kind = "gatys" if paper else "relative" if ours else options["formula"]
     kind = layer.get("formula", kind)
+    if kind == "gatys":
+        # The papers' losses are of Gram matrices, and as they are weighed so they stay.
+        options = options | {"style_loss": "gram", "tv_weight": 0.0, "style_falloff": 1.0}
     if kind != options["formula"]:
         # A weight of the other formula means nothing in this one.
         defaults = _defaults()
@@ -147,6 +150,8 @@ def _remembered(picture: str) -> dict:
 
     try:
         told = json.loads(text)
+        # A picture of before these were had neither.
+        of_before = {"target": "off", "style_falloff": 1.0}
         found = {
             "content": path(told["content"]),
             "styles": [
@@ -158,7 +163,8 @@ def _remembered(picture: str) -> dict:
                 }
                 for style in told["styles"]
             ],
-            "options": {name: option(name, value) for name, value in told["options"].items()},
+            "options": of_before
+            | {name: option(name, value) for name, value in told["options"].items()},
         }
         found["sha256"] = {name: path(told["sha256"][name]) for name in _inputs(**found)}
         return found
@@ -209,9 +215,15 @@ def knobs() -> dict[str, dict[str, tuple]]:
             "content_weight": ("X", least_0, "keep the photo"),
             "style_weight": ("X", least_0, "take the styles on"),
             "tv_weight": ("X", least_0, "be smooth (total variation)"),
+            "target": ("WORD|NAME=X", _target, "end at a content or style loss of X; auto, off"),
             "alpha": ("X", least_0, "content weight of the papers (1 beside --beta)"),
             "beta": ("X", least_0, "style weight of the papers (1000 beside --alpha)"),
             "style_loss": word("style_loss"),
+            "style_falloff": (
+                "X",
+                positive,
+                "from layer to layer; below 1 for strokes and colours",
+            ),
             "style_scale": ("X", positive, "above 1 for coarser strokes"),
             "content_layers": ("NAMES", _layers, "of the backbone: a,b or a:1,b:0.5"),
             "style_layers": ("NAMES", _layers, "the same; early ones hold fine strokes"),
@@ -253,6 +265,16 @@ def _layers(text: str) -> dict[str, float]:
             raise argparse.ArgumentTypeError(f"{text}: {fault}; give NAME[:WEIGHT],...")
         layers[name] = parsing.number(float, 0)(weight) if colon else 1.0
     return layers
+
+
+def _target(text: str) -> str | dict[str, float]:
+    """A type for argparse: auto, off, content=X or style=X (or with a colon, as it is noted)."""
+    if text in library.words(_OPTIMIZE, "target"):
+        return text
+    name, _, value = text.replace(":", "=").partition("=")
+    if name not in ("content", "style"):
+        raise argparse.ArgumentTypeError(f"{text}: give auto, off, content=X or style=X")
+    return {name: parsing.number(float, 0, above=True)(value)}
 
 
 def presets() -> dict[str, dict]:

@@ -55,6 +55,7 @@ class Targets:
     content_factors: dict[str, tf.Tensor]  # layer: scalar that normalises 1/2 sum (F - P)^2
     means: dict[str, tf.Tensor]  # layer: [styles, C]
     grams: dict[str, tf.Tensor]  # layer: [styles, C, C]
+    roots: dict[str, tf.Tensor]  # layer: of the covariances, [styles, C, C]; empty: not compared
     weights: list[tf.Tensor]  # a scalar for each style
     masks: dict[str, tf.Tensor]  # layer: [styles, h, w, 1]; empty: all styles everywhere
 
@@ -100,7 +101,11 @@ class Objective:
         self.extractor = extractor
         self.content_layers, self.style_layers = dict(content_layers), dict(style_layers)
         self._style_loss, self._formula = style_loss, formula
-        self._weights = {"content": content_weight, "style": style_weight, "tv": tv_weight}
+        weights = {"content": content_weight, "style": style_weight, "tv": tv_weight}
+        self._weights = {
+            name: tf.Variable(weight, trainable=False, dtype=tf.float32)
+            for name, weight in weights.items()
+        }
         self._compiled, self._jit = compiled, jit
         self._graphs: dict[tuple, Callable] = {}
         # Of each size once, not at every step: Keras runs the whole network symbolically for it.
@@ -115,6 +120,15 @@ class Objective:
         """Memory of the content's features, which are kept whole even where the rest is tiled."""
         shapes = self._shapes((256, 256))
         return sum(4 * math.prod(shapes[layer]) for layer in self.content_layers) / 256**2
+
+    @property
+    def style_weight(self) -> float:
+        """Of the style; it may be set between two evaluations."""
+        return float(self._weights["style"])
+
+    @style_weight.setter
+    def style_weight(self, weight: float) -> None:
+        self._weights["style"].assign(weight)
 
     def targets(
         self, content: np.ndarray, regions: Sequence[Region], *, tile: int | None = None
@@ -144,6 +158,11 @@ class Objective:
         if all(region.mask is None for region in regions):
             masks = []
         relative = self._formula == "relative"
+        means = _stacked([means for means, _ in statistics])
+        grams = _stacked([grams for _, grams in statistics])
+        roots = {}
+        if self._style_loss == "wasserstein":
+            roots = {layer: losses.covariance_root(means[layer], grams[layer]) for layer in means}
         return Targets(
             size=size,
             content={layer: tf.constant(found) for layer, found in stored.items()},
@@ -151,8 +170,9 @@ class Objective:
                 layer: tf.constant((2 / energy if energy else 0.0) if relative else 1.0)
                 for layer, energy in energies.items()
             },
-            means=_stacked([means for means, _ in statistics]),
-            grams=_stacked([grams for _, grams in statistics]),
+            means=means,
+            grams=grams,
+            roots=roots,
             weights=[tf.constant(region.weight, tf.float32) for region in regions],
             masks=self._layer_masks(size, masks),
         )
@@ -311,31 +331,40 @@ class Objective:
             total = tf.zeros([])
             for style, weight in enumerate(targets["weights"]):
                 own = slice(style, style + 1) if targets["masks"] else slice(0, 1)
-                total += weight * self._distance(
-                    means[own],
-                    grams[own],
-                    targets["means"][layer][style : style + 1],
-                    targets["grams"][layer][style : style + 1],
-                )
+                known = {
+                    key: {layer: targets[key][layer][style : style + 1]}
+                    for key in ("means", "grams", "roots")
+                    if targets[key]
+                }
+                total += weight * self._distance(layer, means[own], grams[own], **known)
             by_layer[layer] = total
         return tf.add_n(
             [self.style_layers[layer] * by_layer[layer] for layer in by_layer]
         ), by_layer
 
     def _distance(
-        self, mean: tf.Tensor, gram: tf.Tensor, target_mean: tf.Tensor, target_gram: tf.Tensor
+        self,
+        layer: str,
+        mean: tf.Tensor,
+        gram: tf.Tensor,
+        *,
+        means: Layered,
+        grams: Layered,
+        roots: Layered | None = None,
     ) -> tf.Tensor:
-        one, grams, targets = {"": 1.0}, {"": gram}, {"": target_gram}
+        """Of one layer's statistics [1, ...] from those of one style."""
+        one = {layer: 1.0}
         if self._style_loss == "wasserstein":
             return losses.wasserstein_style_loss(
-                means={"": mean},
-                grams=grams,
-                target_means={"": target_mean},
-                target_grams=targets,
+                means={layer: mean},
+                grams={layer: gram},
+                target_means=means,
+                target_grams=grams,
+                target_roots=roots,
                 layer_weights=one,
             )
         function = losses.style_loss if self._formula == "relative" else losses.gatys_style_loss
-        return function(grams=grams, targets=targets, layer_weights=one)
+        return function(grams={layer: gram}, targets=grams, layer_weights=one)
 
     def _summary(
         self, content: Layered, style: tf.Tensor, style_by_layer: Layered, tv: tf.Tensor

@@ -20,6 +20,7 @@ import tensorflow as tf
 
 from tfstyle import features, images, machine
 from tfstyle.errors import ArgumentError
+from tfstyle.gatys.balance import Balance
 from tfstyle.gatys.lbfgs import Lbfgs
 from tfstyle.gatys.objective import Objective, Region, Targets
 from tfstyle.images.color import keep_color, match_color
@@ -27,16 +28,42 @@ from tfstyle.machine import TooLargeError
 
 # Values that `optimize` takes in place of its defaults; any of them can still be given.
 PRESETS = {
+    # What `optimize` did up to 0.1.0: nearer to the photo, faster, with finer and brighter grain.
+    "classic": {
+        "style_loss": "gram",
+        "style_weight": 10.0,
+        "tv_weight": 0.0,
+        "min_size": 192,
+        "scale_factor": 2.0,
+        "style_falloff": 1.0,
+    },
     # Finer content and finer strokes, at the finest scale only: a face is a few dozen pixels, and a
     # stroke as large as an eye unmakes it.
     "portrait": {
         "content_layers": {"block2_conv2": 1.0, "block4_conv2": 1.0},
         "style_scale": 0.6,
+        "style_loss": "gram",
         "style_weight": 6.0,
+        "tv_weight": 0.0,
         "min_size": 512,
+        "style_falloff": 1.0,
     },
-    "preview": {"size": 384, "min_size": 192, "steps": 8},
+    "preview": {
+        "size": 384,
+        "min_size": 192,
+        "scale_factor": 2.0,
+        "steps": 8,
+        "style_loss": "gram",
+        "style_weight": 10.0,
+        "tv_weight": 0.0,
+        "style_falloff": 1.0,
+    },
 }
+
+# Where no weight of the style is given: what the content loss shall be in the end, and the weight
+# to begin with.
+AUTO_TARGET = {"content": 0.8}
+_FIRST_WEIGHT = 30.0
 
 OPTIMIZERS = ("lbfgs", "adam", "adagrad")
 INITS = ("content", "uniform", "normal", "style")
@@ -116,12 +143,14 @@ class Result:
         losses: of the last step, as in `Progress`.
         steps: evaluations of the loss, over all scales.
         seconds: in all.
+        style_weight: of the last step.
         stopped: why: "steps", "content_threshold", "no improvement", "time_budget" or "callback".
         precision: of the convolutions, "float32" or "bfloat16".
     """
 
     image: np.ndarray
     losses: dict[str, float]
+    style_weight: float
     steps: int
     seconds: float
     stopped: str
@@ -138,13 +167,15 @@ def optimize(
     content_layers: Mapping[str, float] | Sequence[str] | None = None,
     style_layers: Mapping[str, float] | Sequence[str] | None = None,
     content_weight: float = 1.0,
-    style_weight: float = 10.0,
-    tv_weight: float = 0.0,
-    style_loss: Literal["gram", "wasserstein"] = "gram",
+    style_weight: float | None = None,
+    tv_weight: float = 20.0,
+    target: Mapping[str, float] | Literal["auto", "off"] = "auto",
+    style_loss: Literal["gram", "wasserstein"] = "wasserstein",
+    style_falloff: float = 0.7,
     formula: Literal["relative", "gatys"] = "relative",
     size: int | None = 512,
-    min_size: int = 192,
-    scale_factor: float = 2.0,
+    min_size: int = 128,
+    scale_factor: float = 1.5,
     steps: int = 100,
     optimizer: Literal["lbfgs", "adam", "adagrad"] = "lbfgs",
     learning_rate: float | None = None,
@@ -176,8 +207,14 @@ def optimize(
             (Gatys et al. 2015, section 2).
         content_layers, style_layers: names, or {name: weight}, of the backbone's layers; weights
             are scaled to sum 1. The backbone's defaults where None.
-        content_weight, style_weight, tv_weight: of the losses. Only their ratios matter.
+        content_weight, style_weight, tv_weight: of the losses. Only their ratios matter. Where
+            there is a target, style_weight is the one to begin with; None leaves it to that.
+        target: {name: loss} that the picture shall end at, of "content" or of "style": the weight
+            of the style is moved until it does, for each pair of photo and painting another.
+            "auto" is `AUTO_TARGET` where no style_weight is given, "off" leaves the weights alone.
         style_loss: "gram" compares Gram matrices, "wasserstein" mean and covariance.
+        style_falloff: where style_layers are the backbone's, the weight of each relative to that of
+            the one before: below 1 the early ones, which hold strokes and colours, count more.
         formula: "relative" has losses that do not depend on size and layer; with "gatys" they are
             the paper's own, and content_weight and style_weight its alpha and beta.
         size: longest side of the picture in pixels, larger or smaller than the photo; None keeps
@@ -227,21 +264,27 @@ def optimize(
         averaging=averaging,
         style_scale=style_scale,
         patience=patience,
+        style_falloff=style_falloff,
         weights={
             "content_weight": content_weight,
-            "style_weight": style_weight,
+            "style_weight": 0.0 if style_weight is None else style_weight,
             "tv_weight": tv_weight,
         },
     )
+    balance = _balance(target, given=style_weight is not None or formula == "gatys")
+    if style_weight is None:
+        style_weight = _FIRST_WEIGHT
     if backbone not in features.BACKBONES:
         raise ArgumentError(f"backbone {backbone!r}: give {', '.join(features.BACKBONES)}")
     network = features.BACKBONES[backbone]
-    as_known = (pooling, style_loss) == ("max", "gram") and not (
+    as_known = (pooling, style_loss, style_falloff) == ("max", "gram", 1.0) and not (
         weights or style_layers or content_layers
     )
-    style_layers = _normalised(
-        network.style_layers if style_layers is None else style_layers, "style_layers"
-    )
+    if style_layers is None:
+        style_layers = {
+            layer: style_falloff**place for place, layer in enumerate(network.style_layers)
+        }
+    style_layers = _normalised(style_layers, "style_layers")
     content_layers = _normalised(
         network.content_layers if content_layers is None else content_layers, "content_layers"
     )
@@ -308,6 +351,7 @@ def optimize(
             scale=(scale, len(sizes), here),
             steps=_steps(steps, here, content.shape[:2]),
             patience=patience,
+            balance=balance,
             content_threshold=content_threshold if last else None,
             deadline=clock.deadline(here, sizes[scale:]),
             averaging=averaging,
@@ -327,7 +371,9 @@ def optimize(
         image = images.resize(image, content.shape[:2])
     if color == "content":
         image = keep_color(image, content)
-    return Result(image, found, total_steps, clock.seconds(), stopped, precision)
+    return Result(
+        image, found, judge.style_weight, total_steps, clock.seconds(), stopped, precision
+    )
 
 
 class _Clock:
@@ -366,6 +412,7 @@ class _Walk:
         scale: tuple[int, int, tuple[int, int]],
         steps: int,
         patience: int | None,
+        balance: Balance | None,
         content_threshold: float | None,
         deadline: float | None,
         averaging: float,
@@ -378,6 +425,7 @@ class _Walk:
         self._threshold, self._deadline = content_threshold, deadline
         self._averaging, self._finish = averaging, finish
         self._callback, self._clock = callback, clock
+        self._balance, self._marks = balance, balance.marks(steps) if balance else {}
         self.step, self.stopped = 0, "steps"
         self.losses: dict[str, float] = {}
         self._latest: dict[str, float] = {}
@@ -393,6 +441,8 @@ class _Walk:
         if optimizer == "lbfgs":
             solver = Lbfgs() if state is None else state.transferred(_resizer(image.shape[:2]))
             image = solver.minimize(self._evaluate, image, self._took)
+            while self._corrected():
+                image = solver.minimize(self._evaluate, image, self._took)
             if self.stopped == "steps" and self.step < self._steps:
                 self.stopped = "no improvement"
         else:
@@ -423,11 +473,11 @@ class _Walk:
             solver.apply([tf.constant(gradient)], [variable])
             variable.assign(tf.clip_by_value(variable.value, 0.0, 1.0))
             image = variable.numpy()
-            if self._took(image, True):
+            if self._took(image, True) and not self._corrected():
                 return image, solver
 
     def _took(self, image: np.ndarray, is_new: bool) -> bool:
-        """Takes note of one evaluation; True where it was the last."""
+        """Takes note of one evaluation; True where it was the last, or the weight's turn comes."""
         self.step += 1
         now = self._clock.seconds()
         self._longest_step, self._before = max(self._longest_step, now - self._before), now
@@ -448,7 +498,19 @@ class _Walk:
             self._lowest, self._since = self.losses["total"], 0
         else:
             self._since += 1
-        return self._is_last(image, now)
+        return self._is_last(image, now) or self.step in self._marks
+
+    def _corrected(self) -> bool:
+        """Corrects the weight of the style where its turn has come; whether it had."""
+        share = self._marks.pop(self.step, None)
+        if self.stopped != "steps" or self.step >= self._steps or not (self._balance and share):
+            return False
+        self._judge.style_weight = self._balance.corrected(
+            self._judge.style_weight, self.losses, share
+        )
+        # The total is another one from here on.
+        self._lowest, self._since = math.inf, 0
+        return True
 
     def _is_last(self, image: np.ndarray, now: float) -> bool:
         scale, scales, size = self._scale
@@ -583,6 +645,17 @@ def _final_size(size: tuple[int, int], longest: int | None) -> tuple[int, int]:
     return final
 
 
+def _balance(target: Mapping[str, float] | str, *, given: bool) -> Balance | None:
+    """What leads to a target; None where the weights stay as they are."""
+    if isinstance(target, str):
+        if target not in ("auto", "off"):
+            raise ArgumentError(
+                f"target {target!r}: give auto, off, or content or style and a loss"
+            )
+        return None if given or target == "off" else Balance(AUTO_TARGET)
+    return Balance(target)
+
+
 def _precision(
     precision: Literal["auto", "float32", "bfloat16"],
 ) -> Literal["auto", "float32", "bfloat16"]:
@@ -675,6 +748,7 @@ def _check(
     min_size: int,
     averaging: float,
     style_scale: float,
+    style_falloff: float,
     patience: int | None,
     weights: Mapping[str, float],
 ) -> None:
@@ -703,5 +777,7 @@ def _check(
             raise ArgumentError(f"{name} {value}: give at least {_MIN_SIDE} pixels")
     if not 0 <= averaging < 1:
         raise ArgumentError(f"averaging {averaging}: give 0 up to, but not, 1")
+    if not style_falloff > 0:
+        raise ArgumentError(f"style_falloff {style_falloff}: give more than 0")
     if not style_scale > 0:
         raise ArgumentError(f"style_scale {style_scale}: give more than 0")

@@ -24,6 +24,7 @@ from .style import (
     Preset as Preset,
     channel_means as channel_means,
     content_loss as content_loss,
+    covariance_root as covariance_root,
     gatys_content_loss as gatys_content_loss,
     gatys_style_loss as gatys_style_loss,
     gram as gram,

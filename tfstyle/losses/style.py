@@ -147,6 +147,7 @@ def wasserstein_style_loss(
     grams: Mapping[str, tf.Tensor],
     target_means: Mapping[str, tf.Tensor],
     target_grams: Mapping[str, tf.Tensor],
+    target_roots: Mapping[str, tf.Tensor] | None = None,
     layer_weights: Mapping[str, float] | None = None,
 ) -> tf.Tensor:
     """Squared 2-Wasserstein distance of the features' Gaussians, sum over layers of w_l W_l / E_l.
@@ -161,6 +162,8 @@ def wasserstein_style_loss(
     Args:
         means, target_means: {layer: [B or 1, C]}, see `channel_means`.
         grams, target_grams: {layer: [B or 1, C, C]}, see `gram`.
+        target_roots: {layer: D^1/2 [B or 1, C, C]} of `covariance_root`, where it is known already:
+            half of the work.
         layer_weights: as in `style_loss`.
 
     Returns:
@@ -178,20 +181,30 @@ def wasserstein_style_loss(
         )
         covariance, target = product - _outer(mean), target_product - _outer(target_mean)
         energy = tf.linalg.trace(target_product)
+        root = _square_root(target) if target_roots is None else target_roots[layer]
         distance = (
             tf.reduce_sum(tf.square(mean - target_mean), axis=-1)
             + tf.linalg.trace(covariance)
             + tf.linalg.trace(target)
-            - 2 * _fidelity(covariance, target, energy)
+            - 2 * _fidelity(covariance, root, energy)
         )
         relative = tf.math.divide_no_nan(distance, energy)
         total += weight * tf.cast(tf.reduce_mean(relative), "float32")
     return total
 
 
-def _fidelity(covariance: tf.Tensor, target: tf.Tensor, energy: tf.Tensor) -> tf.Tensor:
-    """tr((D^1/2 C D^1/2)^1/2), of which the derivative by C is finite everywhere."""
-    root = _square_root(target)
+def covariance_root(mean: tf.Tensor, gram: tf.Tensor) -> tf.Tensor:
+    """Symmetric root of a covariance, for `wasserstein_style_loss`: float64 [B, C, C].
+
+    Args:
+        mean: [B, C], see `channel_means`.
+        gram: [B, C, C], see `gram`.
+    """
+    return _square_root(tf.cast(gram, "float64") - _outer(tf.cast(mean, "float64")))
+
+
+def _fidelity(covariance: tf.Tensor, root: tf.Tensor, energy: tf.Tensor) -> tf.Tensor:
+    """tr((R C R)^1/2) for the root R = D^1/2, of which the derivative by C is finite everywhere."""
     _, vectors = tf.linalg.eigh(tf.stop_gradient(root @ covariance @ root))
     # The eigenvalues once more, as a function of the covariance alone: their derivative is v v',
     # whereas that of eigenvectors is infinite where two eigenvalues are equal.
