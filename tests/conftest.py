@@ -4,6 +4,7 @@ weights; and how many processes run them, in which order.
 TensorFlow is imported where it is used: the process that only hands out tests does without.
 """
 
+import functools
 import os
 import signal
 import tempfile
@@ -94,6 +95,23 @@ def _same_seeds_for_every_test():
     # `training.prepare` turns it on for the whole process, and TensorFlow shows no way back; XLA
     # has no deterministic gradient of max-pooling.
     tf_config.disable_op_determinism()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_is_drawn_twice():
+    """A picture drawn by code takes half a second and is the same each time."""
+    from tfstyle.data import drawn
+
+    own = drawn.style
+    once = functools.cache(own)
+
+    @functools.wraps(own)
+    def style(*args, **options):
+        return once(*args, **options).copy()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(drawn, "style", style)
+        yield
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests import small_models
 from tfstyle import cli, export
-from tfstyle.export import saved_model
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,8 +31,7 @@ class Done:
 def run(folder: Path, name: str, *flags: str, exported: bool = True) -> Done:
     """Runs `python -m pipelines.NAME FLAGS` in a folder.
 
-    Of the TFLite files only the one in float32 is made: conversions cost more than all the rest,
-    and the tests of the export make all of them.
+    Its export is as `small_models.quick_exports` has it.
 
     Args:
         exported: whether the export is made at all; a test of the training does without.
@@ -40,9 +39,8 @@ def run(folder: Path, name: str, *flags: str, exported: bool = True) -> Done:
     train = importlib.import_module(f"pipelines.{name}").train
     out, errors = io.StringIO(), io.StringIO()
     policy = keras.config.dtype_policy()
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, small_models.quick_exports():
         patch.chdir(folder)
-        patch.setattr(saved_model, "TFLITE_VARIANTS", ("float32",))
         if not exported:
             patch.setattr(export.Release, "write", lambda *_, **__: None)
         try:

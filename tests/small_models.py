@@ -1,11 +1,14 @@
 """Small untrained models, and how to write them quickly as TensorFlow Serving wants them."""
 
+import contextlib
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tfstyle import export
-from tfstyle.export import saved_model, signatures
+from tfstyle.export import convert, saved_model, signatures
 from tfstyle.networks import generators
 
 STYLES = 3
@@ -26,13 +29,27 @@ def fusion(seed=0):
     return shaken(generators.fusion_generator(styles=STYLES, width=4, depth=1), seed)
 
 
-def exported(generator, name, **options):
-    """An export whole but for TFLite files other than that in float32, which take most of its time.
+@contextlib.contextmanager
+def quick_exports():
+    """Exports make of TFLite files that in float32 alone, and that for whole images alone.
 
-    For tests of what is made of a model; those of exports themselves make all files.
+    The others take most of an export's time. For tests of what is made of a model; those of exports
+    themselves make all files.
     """
+    own = convert.from_keras
+
+    def without_parts(*args, **options):
+        return dataclasses.replace(own(*args, **options), parts={})
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(saved_model, "TFLITE_VARIANTS", ("float32",))
+        patch.setattr(convert, "from_keras", without_parts)
+        yield
+
+
+def exported(generator, name, **options):
+    """An export as `quick_exports` has it."""
+    with quick_exports():
         return export.export(generator, name, **options)
 
 

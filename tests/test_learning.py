@@ -1,5 +1,6 @@
 """A style of one's own: only its numbers are fitted, and the others stay what they were."""
 
+import functools
 import json
 from pathlib import Path
 
@@ -7,12 +8,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.small_models import exported, shaken
+from tests.small_models import exported, quick_exports, save, shaken
 from tfstyle import cli, images, learning, losses, stylize
 from tfstyle.data import drawn, samples
 from tfstyle.errors import ArgumentError
-from tfstyle.export import ExportError, rebuild, saved_model
-from tfstyle.networks import generators
+from tfstyle.export import ExportError, rebuild
+from tfstyle.networks import description, generators
 from tfstyle.training import steps
 
 
@@ -26,10 +27,23 @@ def model(tmp_path_factory):
     return folder / "pair"
 
 
+def saved(generator, name, folder, photo, **card):
+    """An export whole but for TFLite files, with this in its card."""
+    save(generator, folder / name / "1", photo)
+    (folder / f"{name}.json").write_text(json.dumps({"name": name, "version": 1, **card}))
+
+
+# Models of one name are the same ones here.
+rebuilt = functools.cache(rebuild.of_export)
+
+
 @pytest.fixture
 def uncompiled(monkeypatch):
-    """For runs of a few steps, which take less than compiling one."""
+    """For runs of a few steps, which take less than compiling one; their crops are small."""
+    monkeypatch.setattr(rebuild, "of_export", rebuilt)
     monkeypatch.setattr(steps.PerceptualStep, "__call__", steps.PerceptualStep.update)
+    small = functools.partial(learning.learn, batch_size=1, crop_size=48)
+    monkeypatch.setattr(learning, "learn", small)
 
 
 def learn(model, **options):
@@ -96,11 +110,11 @@ def test_the_nearest_style_is_that_of_the_least_loss(model, tiny_extractor):
     assert learning._nearest(base, 2, tiny_extractor, grams) == 1
 
 
-def test_what_cannot_be_taught_is_refused(model, tmp_path):
+def test_what_cannot_be_taught_is_refused(model, tmp_path, photo):
     with pytest.raises(learning.LearnError, match="has a style called so"):
         learning.learn(drawn.style("mosaic", 64), "a", model=model)
     one = generators.fast_generator(width=4, depth=1)
-    exported(one, "single", directory=tmp_path, card={"options": {"width": 4, "depth": 1}})
+    saved(one, "single", tmp_path, photo, options={"width": 4, "depth": 1})
     with pytest.raises(learning.LearnError, match="not one of several styles"):
         learn(tmp_path / "single")
     with pytest.raises(stylize.ModelNotFoundError):
@@ -109,12 +123,11 @@ def test_what_cannot_be_taught_is_refused(model, tmp_path):
 
 def test_command_makes_a_model_like_the_others(model, tmp_path, monkeypatch, capsys, uncompiled):
     monkeypatch.chdir(tmp_path)
-    # Other files take most of the time, and tests/export makes them.
-    monkeypatch.setattr(saved_model, "TFLITE_VARIANTS", ("float32",))
     images.write("my painting.png", drawn.style("mosaic", 96))
     images.write("photo.png", samples.photo("chelsea")[:64, :64])
     arguments = ["learn", "my painting.png", "--model", str(model), "--count", "2"]
-    assert cli.main([*arguments, "--style_size", "64"]) == 0
+    with quick_exports():
+        assert cli.main([*arguments, "--style_size", "64"]) == 0
     assert "Learned     my_painting" in capsys.readouterr().out
     card = json.loads((tmp_path / "saved_models" / "my_painting.json").read_text())
     assert card["styles"] == ["my_painting", "a", "b"]
@@ -124,7 +137,8 @@ def test_command_makes_a_model_like_the_others(model, tmp_path, monkeypatch, cap
     assert cli.main(given) == 0
     assert images.read("out.png").shape == (64, 64, 3)
     # Alone it has the new style only.
-    assert cli.main([*arguments, "--alone", "--name", "one", "--style_size", "64"]) == 0
+    with quick_exports():
+        assert cli.main([*arguments, "--alone", "--name", "one", "--style_size", "64"]) == 0
     assert json.loads(Path("saved_models/one.json").read_text())["styles"] == ["one"]
     assert cli.main(["stylize", "photo.png", "--model", "one", "-o", "one.png"]) == 0
     # And it can be taught another.
@@ -222,9 +236,10 @@ def test_a_fault_in_the_export_shows_as_one_and_nothing_is_lost(
     assert (painted / "saved_models" / "mine.learned.keras").is_file()
 
 
-def test_a_model_of_a_network_that_its_card_tells_is_taught(tmp_path, uncompiled):
+def test_a_model_of_a_network_that_its_card_tells_is_taught(tmp_path, photo, uncompiled):
     generator = shaken(generators.fusion_generator(styles=2, width=4, depth=1))
-    exported(generator, "told", directory=tmp_path, styles=["a", "b"])  # without options
+    network = description.describe(generator)
+    saved(generator, "told", tmp_path, photo, styles=["a", "b"], network=network)  # no options
     found = learn(tmp_path / "told", count=1)
     assert found.generator.inputs[1].shape == (None, 3)
     card = json.loads((tmp_path / "told.json").read_text())

@@ -150,7 +150,8 @@ def questions(desk):
 
 @pytest.fixture
 def shortened(monkeypatch):
-    """Few units and small textures, in place of those that a real picture deserves."""
+    """Few units, steps and small textures, in place of those that a real picture deserves."""
+    own_trials = survey.suggestions.of_findings
     own_units, own_layers = survey.units.explain, survey.layer_meaning.explain
 
     def few(*args, **options):
@@ -159,6 +160,10 @@ def shortened(monkeypatch):
     def small(styles, **options):
         return own_layers(styles, **options | {"size": 32, "steps": 2})
 
+    def short(*args, **options):
+        return own_trials(*args, **options | {"steps": 3})
+
+    monkeypatch.setattr(survey.suggestions, "of_findings", short)
     monkeypatch.setattr(survey.units, "explain", few)
     monkeypatch.setattr(survey.layer_meaning, "explain", small)
     monkeypatch.setattr(survey.units, "_SETS", 3)

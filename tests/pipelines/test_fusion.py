@@ -242,6 +242,7 @@ def crops(photo, batch=2):
     return np.stack([photo[8 * i :][:32, 20 * i :][:, :32] for i in range(batch)])
 
 
+@pytest.mark.usefixtures("eager")
 def test_each_image_is_judged_by_its_own_style(generator, photo, tiny_extractor, style_grams):
     photos = crops(photo)
     chosen = [2, 0]
@@ -258,6 +259,7 @@ def test_each_image_is_judged_by_its_own_style(generator, photo, tiny_extractor,
         np.testing.assert_allclose(values[name], expected, rtol=1e-4, err_msg=name)
 
 
+@pytest.mark.usefixtures("eager")
 def test_a_style_that_was_not_drawn_keeps_its_tables(generator, photo, tiny_extractor, style_grams):
     copy = keras.models.clone_model(generator)
     copy.set_weights(generator.get_weights())
@@ -271,6 +273,7 @@ def test_a_style_that_was_not_drawn_keeps_its_tables(generator, photo, tiny_extr
     assert moved >= len(copy.weights) - 1
 
 
+@pytest.mark.usefixtures("eager")
 def test_a_blend_is_judged_by_the_blended_gram_matrices(photo, tiny_extractor, style_grams):
     keras.utils.set_random_seed(2)
     network = shaken(generators.fusion_generator(styles=3, width=4, depth=1))

@@ -10,7 +10,8 @@ import pytest
 import tensorflow as tf
 
 from pipelines import gan
-from tfstyle import data, export, images, losses, stylize, training
+from tests import recipes
+from tfstyle import data, images, losses, stylize, training
 from tfstyle.data import drawn, samples
 from tfstyle.networks import discriminators, generators
 from tfstyle.training import image_pool, steps
@@ -107,28 +108,42 @@ def test_a_killed_run_ends_with_pool_average_noise_and_scale_of_one_that_was_not
     assert count == 10 and pooled.std() > 0
 
 
+TINY = [
+    "--steps=2", "--checkpoint_every=1", "--validate_every=0", "--width=4", "--residual_blocks=1",
+    "--noise_dim=3", "--discriminator_width=4", "--discriminator_norm=spectral", "--d_steps=2",
+    "--pool_size=4", "--warmup_steps=1", "--crop_size=32", "--batch_size=2", "--style_weight=20",
+    "--color_weight=1", "--style=paintings", "--name=tiny", "--saved_models=models",
+]  # fmt: skip
+
+
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """A run of two steps on drawn paintings, as `gan.train` leaves it: its folder."""
+def run_of_two_steps(tmp_path_factory):
+    """The folder in which the pipeline was run on drawn paintings, and what it told."""
     folder = tmp_path_factory.mktemp("gan")
-    paintings = drawn.write_styles(folder / "paintings", "mosaic", count=2, size=64)
-    options = training.Options(steps=2, runs=str(folder / "runs"), validate_every=0)
+    drawn.write_styles(folder / "paintings", "mosaic", count=2, size=64)
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        gan.train(
-            style=str(paintings),
-            unet=generators.Unet(width=4, residual_blocks=1, noise_dim=3),
-            discriminator_width=4,
-            discriminator_norm="spectral",
-            d_steps=2,
-            pool_size=4,
-            warmup_steps=1,
-            photos=data.Photos(crop_size=32, batch_size=2),
-            weights=losses.GanWeights(style_weight=20.0, color_weight=1.0),
-            release=export.Release(name="tiny", saved_models=str(folder / "models")),
-            options=options,
-        )
-    return folder
+        patch.setattr(gan, "JUDGED_SIZE", 128)
+        result = recipes.run(folder, "gan", *TINY, "--explain")
+    assert result.returncode == 0, result.stderr
+    return folder, result.stdout
+
+
+@pytest.fixture(scope="module")
+def trained(run_of_two_steps):
+    return run_of_two_steps[0]
+
+
+def test_pipeline_trains_exports_and_shows(run_of_two_steps):
+    folder, told = run_of_two_steps
+    made = ("models/tiny/1", "models/tiny.tflite", "runs/tiny/result.jpg", "runs/tiny/health.html")
+    for path in made:
+        assert (folder / path).exists()
+        assert path in told
+    card = json.loads((folder / "models/tiny.json").read_text("utf-8"))
+    assert card["pipeline"] == "pipelines.gan"
+    assert card["options"]["crop_size"] == 32
+    assert np.isfinite(card["figures"]["relative_style_distance"])
+    assert {"style", "adversarial", "discriminator"} <= card["losses"].keys()
 
 
 def test_the_exported_model_takes_the_photo_alone_and_its_card_says_so(trained):

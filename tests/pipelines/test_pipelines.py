@@ -45,10 +45,12 @@ def folders(tmp_path_factory):
     ("module", "flags", "losses"),
     [
         ("pipelines.fast", ["--depth=1", "--style=paintings/0.png"], {"style"}),
-        (
+        # On photos kept out; on the bundled ones test_gan runs it.
+        pytest.param(
             "pipelines.gan",
             ["--residual_blocks=1", "--discriminator_width=4", "--style=paintings"],
             {"style", "adversarial", "discriminator"},
+            marks=pytest.mark.slow,
         ),
     ],
 )

@@ -467,7 +467,10 @@ def trained(tmp_path_factory):
         images.write(folder / f"paintings/{seed}.png", drawn.style("woodcut", 64, seed=seed))
     images.write(folder / "one.png", drawn.style("swirls", 64))
     # Looked at here and not where it is resumed: a look changes no weight.
-    result = recipes.run(folder, "style_class", *TINY, "--explain")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, count in (("FITTED", 16), ("JUDGED", 8), ("VALIDATED", 2)):
+            patch.setattr(f"pipelines.style_class.{name}", count)
+        result = recipes.run(folder, "style_class", *TINY, "--explain")
     assert result.returncode == 0, result.stderr
     return folder, result.stdout
 

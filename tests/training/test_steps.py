@@ -107,6 +107,7 @@ def test_it_returns_the_losses_before_the_update_and_their_weighted_sum(
         np.testing.assert_allclose(values[name], value, rtol=1e-4, err_msg=name)
 
 
+@pytest.mark.usefixtures("eager")
 def test_the_checkerboard_loss_joins_the_total_where_it_has_a_weight(tiny_extractor, style_grams):
     photos, generator = samples.photo("chelsea")[None, :128, :144], small_generator()
     stylized = generator(photos)
@@ -524,9 +525,9 @@ def test_a_float16_overflow_is_skipped_and_the_scale_halved(
     np.testing.assert_allclose(step.optimizer.dynamic_scale, 5e29)
 
 
+# Not each with clipping and without it: tracing them takes most of the time.
 SYSTEMS = [  # system, precision, clip_norm
     ("perceptual", "float32", None),
-    ("perceptual", "float32", 0.01),
     ("perceptual", "mixed_float16", 0.01),
     ("gan", "float32", 0.01),
     ("whole gan", "float32", 0.01),
