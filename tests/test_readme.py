@@ -52,7 +52,9 @@ def short(command: str) -> list[str]:
         arguments = ["96" if each == "1024" else each for each in arguments]
         return [*arguments, "--steps", "2", "--min_size", "32", *size]
     if arguments[1:2] == ["learn"]:
-        return [*arguments, "--steps", "2", "--count", "2", "--crop_size", "48"]
+        return [*arguments, "--count", "2", "--style_size", "64"]
+    if "--shards" in arguments:  # there are few photos
+        arguments[arguments.index("--shards") + 1] = "2"
     return arguments
 
 

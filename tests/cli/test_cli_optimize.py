@@ -79,7 +79,7 @@ class Painter:
             if stopped != "steps":
                 break
         image = images.resize(content, size) * 0.5 + np.float32(options["seed"] / 255)
-        return gatys.Result(np.clip(image, 0, 1), losses, done, 1.25, stopped, "float32")
+        return gatys.Result(np.clip(image, 0, 1), losses, done, 1.25, stopped, "float32", 12.0)
 
     @property
     def options(self) -> dict:
@@ -92,6 +92,11 @@ def painter(monkeypatch) -> Painter:
     painter = Painter()
     monkeypatch.setattr(gatys, "optimize", painter)
     return painter
+
+
+# What --alpha and --beta bring: the papers' losses, and their weights.
+PAPERS = {"formula": "gatys", "style_loss": "gram", "tv_weight": 0.0, "style_falloff": 1.0}
+PAPER_WEIGHTS = {"content_weight": 3, "style_weight": 1000.0}
 
 
 def run(*arguments) -> int:
@@ -190,9 +195,13 @@ def test_every_option_of_the_library_has_a_flag():
         (["--steps=9", "--preset=preview"], gatys.PRESETS["preview"] | {"steps": 9}),
         (["--preset=preview", "--size=512"], gatys.PRESETS["preview"] | {"size": 512}),
         (["--preset=portrait"], gatys.PRESETS["portrait"]),
-        (["--alpha=2"], {"formula": "gatys", "content_weight": 2.0, "style_weight": 1000.0}),
-        (["--beta=2"], {"formula": "gatys", "content_weight": 1.0, "style_weight": 2.0}),
-        (["--alpha=3", "--beta=2"], {"formula": "gatys", "content_weight": 3, "style_weight": 2}),
+        (["--alpha=2"], PAPERS | {"content_weight": 2.0, "style_weight": 1000.0}),
+        (["--beta=2"], PAPERS | {"content_weight": 1.0, "style_weight": 2.0}),
+        (["--alpha=3", "--beta=2"], PAPERS | {"content_weight": 3, "style_weight": 2}),
+        (["--alpha=3", "--tv_weight=1"], PAPERS | PAPER_WEIGHTS | {"tv_weight": 1}),
+        (["--target=content=0.6"], {"target": {"content": 0.6}}),
+        (["--target", "style:0.1"], {"target": {"style": 0.1}}),
+        (["--target=off", "--style_falloff=1"], {"target": "off", "style_falloff": 1}),
     ],
 )
 def test_flags_reach_the_library_in_their_types(desk, painter, arguments, changed):
@@ -383,7 +392,7 @@ def test_what_cannot_be_meant_is_refused_before_any_work(desk, painter, argument
         (["--color", "red"], "red: give style, content, match"),
         (["--tile", "small"], "small: give a whole number of at least 1, or auto, off"),
         (["--backbone", "alexnet"], "alexnet: give vgg16"),
-        (["--preset", "none"], "none: give portrait"),
+        (["--preset", "none"], "none: give classic, portrait"),
         (["--content_layers", "a,,b"], "a,,b: a name is empty; give NAME[:WEIGHT],..."),
         (["--content_layers", "a,a:2"], "a twice"),
         (["--style_layers", "a:x"], "x: give a number of at least 0"),
@@ -480,6 +489,7 @@ def test_the_picture_carries_how_it_was_made(desk, painter, output):
         "stopped": "steps",
         "precision": "float32",
         "losses": {"content": 0.5, "style": 0.25, "tv": 0.0, "total": 3.0},
+        "style_weight": 12.0,
     }
 
 
@@ -682,14 +692,21 @@ def test_again_gives_the_same_call_and_the_same_file_but_for_its_name(desk, pain
         (
             ["--alpha=3"],
             ["--beta=5"],
-            {"formula": "gatys", "content_weight": 3, "style_weight": 5},
+            PAPERS | {"content_weight": 3, "style_weight": 5},
         ),
+        (
+            ["--alpha=3", "--tv_weight=2"],
+            ["--beta=5"],
+            PAPERS | {"content_weight": 3, "tv_weight": 2, "style_weight": 5},
+        ),
+        (["--target=content=0.7"], [], {"target": {"content": 0.7}}),
+        (["--target=content=0.7"], ["--target=auto"], {}),
         (["--alpha=3"], ["--style_weight=5"], {"style_weight": 5}),
         (["--content_weight=3"], ["--style_weight=5"], {"content_weight": 3, "style_weight": 5}),
         (
             ["--style_weight=3"],
             ["--alpha=5"],
-            {"formula": "gatys", "content_weight": 5, "style_weight": 1000},
+            PAPERS | {"content_weight": 5, "style_weight": 1000},
         ),
     ],
 )
@@ -804,7 +821,7 @@ def test_a_real_run_can_be_repeated_to_the_bit_from_its_picture(desk, capsys):
     told = capsys.readouterr()
     assert told.out.startswith("out.png (64x48, ")
     assert re.findall(r"^tfstyle: (.*?): ", told.err, re.MULTILINE) == [
-        "32x24 (1/2)",
+        "43x32 (1/2)",
         "64x48 (2/2)",
     ]
     assert run("--again", "out.png", "-o", "again.png") == 0

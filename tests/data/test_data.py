@@ -342,6 +342,14 @@ def test_sources_are_joined_from_commas_and_sequences(folder):
     assert make(str(folder / "a,b"))[1].total == 1
 
 
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+def test_white_stays_white_and_no_more_than_that(tmp_path, suffix):
+    """The mean of many ones may be rounded to more than one."""
+    images.write(tmp_path / f"white.{suffix}", np.ones((95, 131, 3), np.float32), quality=100)
+    crops = data.crops(tmp_path, 24, crop_size=31, scale=(1.0, 3.0))
+    assert crops.max() <= 1 and crops.min() > 0.99
+
+
 def test_excluded_files_and_folders_are_left_out(folder):
     dataset, report = make(folder, batch_size=5, exclude=[folder / "1.png", str(folder / "below")])
     assert report.total == 5

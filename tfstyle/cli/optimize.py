@@ -21,7 +21,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     presets = recipe.presets()
     told = "\n".join(
         textwrap.fill(
-            ", ".join(f"{key} {recipe.as_given(value)}" for key, value in preset.items()),
+            _told(preset, {} if name == "classic" else presets.get("classic", {})),
             width=80,
             initial_indent=f"  {name:<12}",
             subsequent_indent=" " * 14,
@@ -44,17 +44,11 @@ Styles:
   --style a.jpg:1:sky.png            where the mask sky.png is white; of any size, grey is between
   --style a.jpg::sky.png:top.png     the same, from the part of a.jpg where top.png is white
 
-More style or more photo: --target content=1 or content=0.6. The weight of the style is moved
-until the content loss ends there (0.8 unless told; 0 is the photo, 2 nothing of it). Or give it:
---style_weight 100 or 3. These losses are relative: a weight means the same at every size. --alpha
-and --beta weigh the papers' own losses, which grow with the size.
-
+More style or more photo: --target content=1 or 0.6, where the content loss shall end (0 is the
+photo, 2 nothing of it): the style's weight is moved until it does. Or give that: --style_weight.
 Backbones: vgg16 and, for drafts, vgg16_light (bundled); {fetched} (fetched once)
 Presets (flags that are given still win):
 {told}
-
-Examples:
-  tfstyle optimize photo.jpg --style painting.jpg -o out.png
 
 Ctrl-C writes the picture so far (exit code 130); a second one ends at once and writes nothing.""",
     )
@@ -107,6 +101,13 @@ Ctrl-C writes the picture so far (exit code 130); a second one ends at once and 
     notes.add_sign(group)
     group.add_argument("--json", action="store_true", help="print the final figures as JSON")
     parser.set_defaults(function=run)
+
+
+def _told(preset: dict, base: dict) -> str:
+    """The flags of a preset, in words; those that another has too by its name."""
+    own = {name: value for name, value in preset.items() if base.get(name) != value}
+    shared = ["as classic"] if base.keys() <= preset.keys() and base else []
+    return ", ".join([*shared, *(f"{name} {recipe.as_given(own[name])}" for name in own)])
 
 
 def run(args: argparse.Namespace) -> int:

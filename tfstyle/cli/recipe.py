@@ -16,6 +16,8 @@ _OPTIMIZE = "gatys/optimization.optimize"
 SETTINGS = "tfstyle:settings"
 # alpha and beta of Gatys et al. 2016, figure 4: beta is 1000 times alpha there.
 _PAPER_WEIGHTS = {"content_weight": 1.0, "style_weight": 1000.0}
+# And the losses that those weigh.
+_PAPER_LOSSES = {"style_loss": "gram", "tv_weight": 0.0, "style_falloff": 1.0}
 _REPLACE = "Give CONTENT, --style, --init or --weights to use another file."
 
 
@@ -108,16 +110,12 @@ def _overlaid(options: dict, layer: dict) -> dict:
         )
     kind = "gatys" if paper else "relative" if ours else options["formula"]
     kind = layer.get("formula", kind)
-    if kind == "gatys":
-        # The papers' losses are of Gram matrices, and as they are weighed so they stay.
-        options = options | {"style_loss": "gram", "tv_weight": 0.0, "style_falloff": 1.0}
     if kind != options["formula"]:
         # A weight of the other formula means nothing in this one.
         defaults = _defaults()
-        weights = (
-            _PAPER_WEIGHTS if kind == "gatys" else {name: defaults[name] for name in _PAPER_WEIGHTS}
-        )
-        options = options | {"formula": kind} | weights
+        papers = _PAPER_WEIGHTS | _PAPER_LOSSES
+        theirs = papers if kind == "gatys" else {name: defaults[name] for name in papers}
+        options = options | {"formula": kind} | theirs
     names = {"alpha": "content_weight", "beta": "style_weight"}
     return options | {names.get(name, name): value for name, value in layer.items()}
 
@@ -215,14 +213,14 @@ def knobs() -> dict[str, dict[str, tuple]]:
             "content_weight": ("X", least_0, "keep the photo"),
             "style_weight": ("X", least_0, "take the styles on"),
             "tv_weight": ("X", least_0, "be smooth (total variation)"),
-            "target": ("WORD|NAME=X", _target, "end at a content or style loss of X; auto, off"),
+            "target": ("LOSS", _target, "content=X, style=X, auto, off"),
             "alpha": ("X", least_0, "content weight of the papers (1 beside --beta)"),
             "beta": ("X", least_0, "style weight of the papers (1000 beside --alpha)"),
             "style_loss": word("style_loss"),
             "style_falloff": (
                 "X",
                 positive,
-                "from layer to layer; below 1 for strokes and colours",
+                "of their weights, from layer to layer",
             ),
             "style_scale": ("X", positive, "above 1 for coarser strokes"),
             "content_layers": ("NAMES", _layers, "of the backbone: a,b or a:1,b:0.5"),

@@ -319,10 +319,11 @@ def _resized(square: tf.Tensor, size: int, *, highest: float) -> tf.Tensor:
         return tf.image.resize(square, [size, size], "area")
 
     def enlarged() -> tf.Tensor:
-        resized = tf.image.resize(square, [size, size], "bicubic")
-        return tf.clip_by_value(resized, 0.0, highest)  # it overshoots at edges
+        return tf.image.resize(square, [size, size], "bicubic")
 
-    return tf.cond(tf.shape(square)[0] > size, shrunk, enlarged)
+    resized = tf.cond(tf.shape(square)[0] > size, shrunk, enlarged)
+    # Bicubic overshoots at edges, and the mean of many ones may be rounded to more than one.
+    return tf.clip_by_value(resized, 0.0, highest)
 
 
 def noise_batches(

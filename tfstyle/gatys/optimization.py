@@ -46,6 +46,7 @@ PRESETS = {
         "style_weight": 6.0,
         "tv_weight": 0.0,
         "min_size": 512,
+        "scale_factor": 2.0,
         "style_falloff": 1.0,
     },
     "preview": {
@@ -143,18 +144,18 @@ class Result:
         losses: of the last step, as in `Progress`.
         steps: evaluations of the loss, over all scales.
         seconds: in all.
-        style_weight: of the last step.
         stopped: why: "steps", "content_threshold", "no improvement", "time_budget" or "callback".
         precision: of the convolutions, "float32" or "bfloat16".
+        style_weight: of the last step.
     """
 
     image: np.ndarray
     losses: dict[str, float]
-    style_weight: float
     steps: int
     seconds: float
     stopped: str
     precision: str
+    style_weight: float
 
 
 def optimize(
@@ -168,7 +169,7 @@ def optimize(
     style_layers: Mapping[str, float] | Sequence[str] | None = None,
     content_weight: float = 1.0,
     style_weight: float | None = None,
-    tv_weight: float = 20.0,
+    tv_weight: float = 30.0,
     target: Mapping[str, float] | Literal["auto", "off"] = "auto",
     style_loss: Literal["gram", "wasserstein"] = "wasserstein",
     style_falloff: float = 0.7,
@@ -372,7 +373,7 @@ def optimize(
     if color == "content":
         image = keep_color(image, content)
     return Result(
-        image, found, judge.style_weight, total_steps, clock.seconds(), stopped, precision
+        image, found, total_steps, clock.seconds(), stopped, precision, judge.style_weight
     )
 
 
