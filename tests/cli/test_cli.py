@@ -472,15 +472,23 @@ def test_an_untouched_photo_has_content_distance_0_and_its_own_style(judged, cap
     assert score["relative_style_distance"] == 1
     assert score["style_distance"] > 0
     assert told["mean"]["content_distance"] == 0
+    assert score["sliced_wasserstein"] == pytest.approx(1)
+    assert 0 < score["patch_precision"] < 1 and 0 < score["patch_recall"] < 1
+    assert score["palette_distance"] > 1 and score["chroma_noise"] > 0
+    assert 0 <= score["repetition"] <= 1
     assert (told["style"], told["size"]) == ("style.png", 512)
 
 
 def test_the_table_has_a_row_for_each_picture_and_their_mean(judged, capsys):
     assert evaluate("painted", "--content", "photos", "--size", "64") == 0
     header, *rows = [re.split(" {2,}", line) for line in capsys.readouterr().out.splitlines()]
-    assert header == ["output", "style distance", "relative to photo", "content distance"]
+    assert header == [
+        "output", "style distance", "relative to photo", "content distance", "sliced Wasserstein",
+        "precision", "recall", "colour noise", "palette", "repetition",
+    ]  # fmt: skip
     assert [row[0] for row in rows] == ["painted/cat.b.png", "painted/cat.negative.png", "mean"]
-    distances = [float(row[-1]) for row in rows]
+    assert {row[-1] for row in rows} == {"-"}  # too small for it
+    distances = [float(row[3]) for row in rows]
     assert distances[0] > 0 == distances[1]
     assert distances[2] == pytest.approx(distances[0] / 2, abs=1e-4)
 

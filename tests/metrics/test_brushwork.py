@@ -211,3 +211,28 @@ def test_pictures_that_repetition_cannot_be_seen_in_are_named(size, photo, told)
     picture = np.zeros((*size, 3))
     with pytest.raises(ValueError, match=told):
         metrics.repetition(picture, None if photo is None else np.zeros((*photo, 3)))
+
+
+# All of it
+
+
+def test_the_judge_gives_each_measure_at_its_size(painting, cat, tiny_extractor):
+    judge = metrics.BrushworkJudge(painting, extractor=tiny_extractor, size=128)
+    small = images.fit(cat, 128)
+    found = judge(cat, cat)
+    assert found.sliced_wasserstein == pytest.approx(1)
+    own = metrics.own_patch_distance(painting, extractor=tiny_extractor)
+    precision = metrics.patch_distance(small, painting, extractor=tiny_extractor)
+    recall = metrics.patch_distance(painting, small, extractor=tiny_extractor)
+    assert (found.patch_precision, found.patch_recall) == pytest.approx((precision, recall))
+    assert found.relative_patch_precision == pytest.approx(precision / own)
+    assert found.relative_patch_recall == pytest.approx(recall / own)
+    assert found.chroma_noise == pytest.approx(metrics.chroma_noise(small, painting))
+    assert found.palette_distance == pytest.approx(metrics.palette_distance(small, painting))
+    assert found.repetition == pytest.approx(metrics.repetition(small, small))
+    painted = judge(images.resize(painting, (60, 80)), cat)
+    assert painted.palette_distance < 0.3 * found.palette_distance
+    tiny = metrics.BrushworkJudge(painting, extractor=tiny_extractor, size=90)
+    assert tiny(cat, cat).repetition is None
+    nail = metrics.BrushworkJudge(painting[:20, :20], extractor=tiny_extractor)
+    assert nail(cat, cat).relative_patch_recall is None and nail(cat, cat).patch_recall > 0

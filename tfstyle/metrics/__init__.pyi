@@ -3,6 +3,8 @@ from .artefacts import (
     checkerboard as checkerboard,
 )
 from .brushwork import (
+    Brushwork as Brushwork,
+    BrushworkJudge as BrushworkJudge,
     chroma_noise as chroma_noise,
     own_patch_distance as own_patch_distance,
     palette_distance as palette_distance,

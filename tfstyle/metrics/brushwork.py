@@ -5,12 +5,14 @@ of its strokes. Images are float32 RGB in [0, 1], [H, W, 3]; figures depend on t
 only those of one.
 """
 
+import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from tfstyle import losses
+from tfstyle import images, losses
 from tfstyle.errors import ArgumentError
 from tfstyle.images import color
 from tfstyle.metrics.artefacts import as_picture
@@ -25,6 +27,71 @@ _PATCHES, _KEYS, _POSITIONS, _DIRECTIONS = 1024, 16384, 8192, 64
 # A window of a photo is calm where the standard deviation of its luma is below this.
 CALM = 0.05
 WINDOW = 96
+
+
+@dataclasses.dataclass(frozen=True)
+class Brushwork:
+    """What `BrushworkJudge` says of a picture.
+
+    Attributes:
+        sliced_wasserstein: relative to the photo's, see `relative_wasserstein`.
+        patch_precision, patch_recall: `patch_distance` to the painting, and of the painting to the
+            picture.
+        relative_patch_precision, relative_patch_recall: the same over the painting's own, see
+            `own_patch_distance`: 1 is the painter's hand. None for paintings of less than 32 pixels.
+        chroma_noise, palette_distance: see there.
+        repetition: see there; None for pictures that are too small for it.
+    """
+
+    sliced_wasserstein: float
+    patch_precision: float
+    patch_recall: float
+    relative_patch_precision: float | None
+    relative_patch_recall: float | None
+    chroma_noise: float
+    palette_distance: float
+    repetition: float | None
+
+
+class BrushworkJudge:
+    """Judges pictures by the hand of one painting, all at one size.
+
+    judge = metrics.BrushworkJudge(painting, extractor=features.vgg16(metrics.LAYERS))
+    judge(picture, photo).patch_precision
+    """
+
+    def __init__(self, style: np.ndarray, *, extractor: Extractor, size: int = 512) -> None:
+        """
+        Args:
+            style: the painting, [H, W, 3] in [0, 1].
+            extractor: gives `WASSERSTEIN_LAYERS`, among which are `PATCH_LAYERS`.
+            size: everything is scaled down to this longest side, in pixels.
+        """
+        self._style, self._extractor, self._size = images.fit(style, size), extractor, size
+        self._own: float | None = None
+        if max(self._style.shape[:2]) >= 32:
+            self._own = max(own_patch_distance(self._style, extractor=extractor), 1e-6)
+
+    def __call__(self, output: np.ndarray, content: np.ndarray) -> Brushwork:
+        """The figures of a picture, which is brought to the size of its photo first."""
+        content = images.fit(content, self._size)
+        if output.shape != content.shape:
+            output = images.resize(output, content.shape[:2])
+        given: Any = {"extractor": self._extractor}
+        wasserstein = (sliced_wasserstein(each, self._style, **given) for each in (output, content))
+        precision = patch_distance(output, self._style, **given)
+        recall = patch_distance(self._style, output, **given)
+        own = self._own
+        return Brushwork(
+            sliced_wasserstein=relative_wasserstein(*wasserstein),
+            patch_precision=precision,
+            patch_recall=recall,
+            relative_patch_precision=precision / own if own else None,
+            relative_patch_recall=recall / own if own else None,
+            chroma_noise=chroma_noise(output, self._style),
+            palette_distance=palette_distance(output, self._style),
+            repetition=repetition(output, content) if min(output.shape[:2]) >= WINDOW else None,
+        )
 
 
 def patch_distance(
