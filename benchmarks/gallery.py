@@ -2,7 +2,8 @@
 
     python benchmarks/gallery.py [--only=color,masks] [--out=docs/gatys]
 
-Each row of a sheet differs from the defaults in what its caption says. Photos and styles are those
+Each cell of a sheet differs from the preset "classic" (of the sheet "presets": from the defaults)
+in what its caption says. Photos and styles are those
 of the package. A sheet takes a minute or two on two cores.
 """
 
@@ -38,7 +39,7 @@ def sheets():
     sky = left_half(cat.shape)
     halves = [gatys.Style(swirls.image, mask=sky), gatys.Style(woodcut.image, mask=1 - sky)]
     both = [gatys.Style(swirls.image, 0.5), gatys.Style(woodcut.image, 0.5)]
-    return {
+    of_classic = {
         "styles": [
             ("swirls", cat, [swirls], {}),
             ("mosaic", cat, [mosaic], {}),
@@ -80,13 +81,19 @@ def sheets():
         ],
         "portrait": [
             ("photo", astronaut, None, {}),
-            ("default", astronaut, [swirls], {}),
+            ("--preset classic", astronaut, [swirls], {}),
             ("--preset portrait", astronaut, [swirls], gatys.PRESETS["portrait"]),
             ("photo", cat, None, {}),
-            ("default", cat, [swirls], {}),
+            ("--preset classic", cat, [swirls], {}),
             ("--preset portrait", cat, [swirls], gatys.PRESETS["portrait"]),
         ],
     }
+    presets = [
+        ("--preset classic", coffee, [swirls], gatys.PRESETS["classic"]),
+        ("default", coffee, [swirls], {}),
+        ("--target content=1.1", coffee, [swirls], {"target": {"content": 1.1}}),
+    ]
+    return {"presets": presets, **{name: classic(cells) for name, cells in of_classic.items()}}
 
 
 def main():
@@ -115,6 +122,14 @@ def paint(photo, styles, keywords):
     if styles is None:
         return images.fit(photo, SIZE)
     return gatys.optimize(photo, styles, **({"size": SIZE, "steps": STEPS} | keywords)).image
+
+
+def classic(cells):
+    """Cells of a sheet on the preset "classic", which paints sooner and shows each option alone."""
+    return [
+        (caption, photo, styles, gatys.PRESETS["classic"] | keywords)
+        for caption, photo, styles, keywords in cells
+    ]
 
 
 def captioned(text, picture):

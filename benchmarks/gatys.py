@@ -3,17 +3,22 @@
     python benchmarks/gatys.py
     python benchmarks/gatys.py --content=PHOTOS/ --style=PAINTINGS/ --pairs=astronaut:swirls,...
 
-For each pair three runs follow each other in one process, default, plain and default again:
-`gatys.optimize` with its defaults, and the method as first published on TensorFlow (one scale, Adam
-with a rate of 8/255, from the content, float32, the same features and weights). Every few steps the
-picture so far is judged as `tfstyle evaluate` does, in 8 bits and float32; the time for that is not
-counted, everything else since the call is (building the extractor, tracing, choosing the
-precision). A run ends when the quality is reached and --more steps are done, or after --limit
-steps. Both curves are printed.
+For each pair three runs follow each other in one process, classic, plain and classic again:
+`gatys.optimize` with its preset "classic", and the method as first published on TensorFlow (one
+scale, Adam with a rate of 8/255, from the content, float32, the same features and weights). Every
+few steps the picture so far is judged as `tfstyle evaluate` does, in 8 bits and float32; the time
+for that is not counted, everything else since the call is (building the extractor, tracing,
+choosing the precision). A run ends when the quality is reached and --more steps are done, or after
+--limit steps. Both curves are printed.
 
     python benchmarks/gatys.py --preview
 
 times `tfstyle optimize --preset preview` from start to end of the process.
+
+    python benchmarks/gatys.py --hand --presets=default,classic
+
+paints each pair with each preset and prints what `tfstyle evaluate` does: distances, and the
+measures of the painter's hand.
 """
 
 import argparse
@@ -44,33 +49,39 @@ def main():
     parser.add_argument("--limit", type=int, default=250, help="steps of the plain method at most")
     parser.add_argument("--more", type=int, default=0, help="steps after the quality is reached")
     parser.add_argument("--every", type=int, default=3, help="steps between judgements")
-    parser.add_argument("--plain_style_weight", type=float, help="other than the default's")
-    parser.add_argument("--precision", default="auto", help="of the default method")
+    parser.add_argument("--plain_style_weight", type=float, help="other than the classic's")
+    parser.add_argument("--precision", default="auto", help="of the classic method")
     parser.add_argument("--out", type=Path, help="folder for the pictures")
     parser.add_argument("--preview", action="store_true", help="time the preview preset instead")
+    parser.add_argument("--hand", action="store_true", help="measure the painter's hand instead")
+    parser.add_argument("--presets", default="default,classic", help="with --hand")
+    parser.add_argument("--steps", type=int, default=100, help="with --hand: of the last scale")
     options = parser.parse_args()
     from tfstyle import machine
 
     machine.keep_freed_memory()  # as `tfstyle optimize` does
     if options.preview:
         preview(options)
+    elif options.hand:
+        hand(options)
     else:
         time_to_quality(options)
 
 
 def time_to_quality(options):
-    from tfstyle import images
+    from tfstyle import gatys, images
 
-    plain = {"optimizer": "adam", "learning_rate": 8 / 255, "min_size": options.size}
+    classic = gatys.PRESETS["classic"]
+    plain = classic | {"optimizer": "adam", "learning_rate": 8 / 255, "min_size": options.size}
     plain |= {"precision": "float32", "steps": options.limit}
     if options.plain_style_weight:
         plain["style_weight"] = options.plain_style_weight
-    ours = {"precision": options.precision}
+    ours = classic | {"precision": options.precision}
     # Before and after the plain method, so that what else the machine does falls on both.
-    runs = (("default", ours), ("plain", plain), ("default", ours))
+    runs = (("classic", ours), ("plain", plain), ("classic", ours))
     ratios = []
     for content_name, style_name, content, style in pairs(options):
-        reached = {"default": [], "plain": []}
+        reached = {"classic": [], "plain": []}
         for method, keywords in runs:
             run = Run(content, style, options, keywords)
             reached[method].append(run.reached)
@@ -81,14 +92,14 @@ def time_to_quality(options):
                 options.out.mkdir(parents=True, exist_ok=True)
                 name = f"{content_name}_{style_name}_{method}.png"
                 images.write(options.out / name, run.picture)
-        if None in reached["default"]:
+        if None in reached["classic"]:
             ratios.append(float("nan"))
         else:
             # A plain run that ended short of the quality would have taken longer still.
             plain_seconds = reached["plain"][0] or spent
-            ratios.append(plain_seconds / statistics.mean(reached["default"]))
+            ratios.append(plain_seconds / statistics.mean(reached["classic"]))
             at_least = "" if reached["plain"][0] else "at least "
-            print(f"  plain / default: {at_least}{ratios[-1]:.1f}", flush=True)
+            print(f"  plain / classic: {at_least}{ratios[-1]:.1f}", flush=True)
     good = all(ratio >= RATIO_BAR for ratio in ratios)
     print(
         f"Times as soon at style {STYLE_BAR} and content {CONTENT_BAR}: "
@@ -190,6 +201,36 @@ def preview(options):
                 f"{scores.relative_style_distance:.3f}, content {scores.content_distance:.2f}",
                 flush=True,
             )
+
+
+def hand(options):
+    import dataclasses
+
+    from tfstyle import features, gatys, images, metrics
+
+    extractor = features.vgg16(metrics.LAYERS)
+    for content_name, style_name, content, style in pairs(options):
+        judge = metrics.BrushworkJudge(style, extractor=extractor, size=options.size)
+        for preset in options.presets.split(","):
+            keywords = {"size": options.size, "steps": options.steps}
+            keywords = {**keywords, **(gatys.PRESETS[preset] if preset != "default" else {})}
+            made = gatys.optimize(content, [gatys.Style(style)], **keywords)
+            picture = images.from_uint8(images.to_uint8(made.image))
+            scores = metrics.evaluate(
+                picture, content, style, extractor=extractor, size=options.size
+            )
+            found = dataclasses.asdict(scores) | dataclasses.asdict(judge(picture, content))
+            told = ", ".join(
+                f"{key} {value:.3f}" for key, value in found.items() if value is not None
+            )
+            print(
+                f"{content_name} in {style_name}, {preset}: {made.seconds:.0f} s, weight "
+                f"{made.style_weight:.1f}, {told}",
+                flush=True,
+            )
+            if options.out:
+                options.out.mkdir(parents=True, exist_ok=True)
+                images.write(options.out / f"{content_name}_{style_name}_{preset}.png", picture)
 
 
 if __name__ == "__main__":

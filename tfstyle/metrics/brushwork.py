@@ -38,7 +38,7 @@ class Brushwork:
         patch_precision, patch_recall: `patch_distance` to the painting, and of the painting to the
             picture.
         relative_patch_precision, relative_patch_recall: the same over the painting's own, see
-            `own_patch_distance`: 1 is the painter's hand. None for paintings of less than 32 pixels.
+            `own_patch_distance`: 1 is the painter's hand. None for paintings below 32 pixels.
         chroma_noise, palette_distance: see there.
         repetition: see there; None for pictures that are too small for it.
     """
