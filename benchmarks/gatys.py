@@ -55,7 +55,6 @@ def main():
     parser.add_argument("--preview", action="store_true", help="time the preview preset instead")
     parser.add_argument("--hand", action="store_true", help="measure the painter's hand instead")
     parser.add_argument("--presets", default="default,classic", help="with --hand")
-    parser.add_argument("--steps", type=int, default=100, help="with --hand: of the last scale")
     options = parser.parse_args()
     from tfstyle import machine
 
@@ -212,8 +211,8 @@ def hand(options):
     for content_name, style_name, content, style in pairs(options):
         judge = metrics.BrushworkJudge(style, extractor=extractor, size=options.size)
         for preset in options.presets.split(","):
-            keywords = {"size": options.size, "steps": options.steps}
-            keywords = {**keywords, **(gatys.PRESETS[preset] if preset != "default" else {})}
+            keywords = {"size": options.size}
+            keywords |= gatys.PRESETS[preset] if preset != "default" else {}
             made = gatys.optimize(content, [gatys.Style(style)], **keywords)
             picture = images.from_uint8(images.to_uint8(made.image))
             scores = metrics.evaluate(

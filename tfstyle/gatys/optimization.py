@@ -28,7 +28,7 @@ from tfstyle.machine import TooLargeError
 
 # Values that `optimize` takes in place of its defaults; any of them can still be given.
 PRESETS = {
-    # What `optimize` did up to 0.1.0: nearer to the photo, faster, with finer and brighter grain.
+    # What `optimize` did up to 0.1.0: nearer to the photo, with finer and brighter grain.
     "classic": {
         "style_loss": "gram",
         "style_weight": 10.0,
@@ -36,6 +36,7 @@ PRESETS = {
         "min_size": 192,
         "scale_factor": 2.0,
         "style_falloff": 1.0,
+        "steps": 100,
     },
     # Finer content and finer strokes, at the finest scale only: a face is a few dozen pixels, and a
     # stroke as large as an eye unmakes it.
@@ -48,6 +49,7 @@ PRESETS = {
         "min_size": 512,
         "scale_factor": 2.0,
         "style_falloff": 1.0,
+        "steps": 100,
     },
     "preview": {
         "size": 384,
@@ -177,7 +179,7 @@ def optimize(
     size: int | None = 512,
     min_size: int = 128,
     scale_factor: float = 1.5,
-    steps: int = 100,
+    steps: int = 60,
     optimizer: Literal["lbfgs", "adam", "adagrad"] = "lbfgs",
     learning_rate: float | None = None,
     init: str | np.ndarray = "content",
