@@ -44,10 +44,16 @@ MODELS = ("ten_styles", "ten_styles.dynamic", "starry_night")
 ANY_STYLE = ("preview", "optimize", "peer", "peer_builtin")
 BUILT_IN = 26
 # What does not ask how near a painting a picture is.
-MARKS = ("checkerboard", "border_marks")
+MARKS = ("checkerboard", "border_marks", "repetition")
 COLUMNS = {
     "relative_style_distance": ("style distance", 3),
     "content_distance": ("content distance", 2),
+    "sliced_wasserstein": ("sliced Wasserstein", 3),
+    "relative_patch_precision": ("precision", 2),
+    "relative_patch_recall": ("recall", 2),
+    "chroma_noise": ("colour noise", 2),
+    "palette_distance": ("palette", 1),
+    "repetition": ("repetition", 2),
     "lpips": ("LPIPS", 2),
     "checkerboard": ("checkerboard", 1),
     "border_marks": ("border marks", 2),
@@ -69,7 +75,7 @@ def main():
     )
     parser.add_argument("--limit", type=int, help="pairs at most")
     parser.add_argument("--size", type=int, default=512, help="longest side in pixels")
-    parser.add_argument("--gatys_steps", type=int, default=100, help="of optimize")
+    parser.add_argument("--gatys_steps", type=int, default=60, help="of optimize")
     parser.add_argument("--rounds", type=int, default=5, help="timed calls, of which the median")
     parser.add_argument("--out", type=Path, default=Path("runs/quality"), help="a folder")
     options = parser.parse_args()
@@ -307,7 +313,7 @@ def timed(paint):
 
 def painted(pair, methods, options) -> dict:
     """{method: {figure: value}} of one pair, and of the photo itself; keeps the pictures."""
-    from tfstyle import images, metrics
+    from tfstyle import features, images, metrics
 
     content = images.fit(images.read(pair.photo_path), options.size)
     photo, painting = images.to_uint8(content), pair.painting()
@@ -321,10 +327,19 @@ def painted(pair, methods, options) -> dict:
             if method.once or turn:
                 times[name].append(seconds)
     judge = metrics.Validator(photos=[content], paintings=[painting], size=options.size)
-    found = {"photo": judge(lambda photo: photo)}
+    hand = metrics.BrushworkJudge(
+        painting, extractor=features.vgg16(metrics.LAYERS), size=options.size
+    )
+
+    def judged(picture):
+        found = dataclasses.asdict(hand(picture, content))
+        found = {key: value for key, value in found.items() if value is not None}
+        return judge(lambda _: picture) | found
+
+    found = {"photo": judged(content)}
     for name, picture in pictures.items():
         images.write(pair.file(name, options.out), images.from_uint8(picture))
-        figures = judge(lambda _, picture=picture: images.from_uint8(picture))
+        figures = judged(images.from_uint8(picture))
         if name == "peer_builtin":
             figures = {key: figures[key] for key in figures.keys() & MARKS}
         seconds, processor = (statistics.median(each) for each in zip(*times[name], strict=True))
