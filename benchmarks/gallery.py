@@ -3,8 +3,8 @@
     python benchmarks/gallery.py [--only=color,masks] [--out=docs/gatys]
 
 Each cell of a sheet differs from the preset "classic" (of the sheet "presets": from the defaults)
-in what its caption says. Photos and styles are those
-of the package. A sheet takes a minute or two on two cores.
+in what its caption says. Photos and styles are those of the package. A sheet takes a minute or two
+on two cores, that of the presets some more.
 """
 
 import argparse

@@ -34,7 +34,7 @@ def test_it_ends_at_the_target_whatever_the_slope(slope, scale, wanted, first):
     """All corrections of five scales, of losses that are there at once."""
     balance, weight = Balance({"content": wanted}), first
     for _ in range(5):
-        for share in balance.marks(100).values():
+        for share in balance.begin_scale(100).values():
             weight = balance.corrected(weight, {"content": scale * weight**slope}, share)
     reached = scale * weight**slope
     assert reached == pytest.approx(wanted, rel=0.1) or weight in (1e-3, 1e5)
@@ -47,9 +47,15 @@ def test_a_loss_of_nothing_does_not_end_in_infinity():
     assert np.isfinite(weight) and weight == 1e5
 
 
+def test_a_weight_of_0_is_led_too():
+    balance = Balance({"content": 0.8})
+    first = balance.corrected(0.0, {"content": 0.1})
+    assert 0 < first < balance.corrected(first, {"content": 0.2})
+
+
 @pytest.mark.parametrize("steps", [1, 2, 8, 60, 100])
 def test_corrections_come_in_order_and_leave_steps_to_settle(steps):
-    marks = Balance({"content": 0.8}).marks(steps)
+    marks = Balance({"content": 0.8}).begin_scale(steps)
     assert list(marks) == sorted(marks) and min(marks, default=5) >= 5
     assert all(0 < share <= 1 for share in marks.values())
     assert steps < 8 or max(marks) < steps

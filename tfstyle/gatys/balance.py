@@ -37,16 +37,17 @@ class Balance:
             raise ArgumentError(f"target {dict(target)}: give one of {', '.join(_SLOPES)}")
         ((self.name, self.value),) = target.items()
         self._slope = _SLOPES[self.name]
-        self._last, self._seen = (0.0, 0.0), False
+        self._last: tuple[float, float] | None = None
         if not (self.value > 0 and math.isfinite(self.value)):
             raise ArgumentError(f"target {self.name}={self.value}: give a loss above 0")
 
-    def marks(self, steps: int) -> dict[int, float]:
-        """{step of a scale after which the weight is corrected: share of the correction made}.
+    def begin_scale(self, steps: int) -> dict[int, float]:
+        """Forgets what was seen at the scale before, which is not to be compared with this one's.
 
-        What was seen at the scale before is not compared with what is seen at this one.
+        Returns:
+            {step of the scale after which the weight is corrected: share of the correction made}.
         """
-        self._seen = False
+        self._last = None
         shares = ((0.25, 0.5), (0.4, 0.7), (0.55, 0.8), (0.7, 1.0), (0.85, 1.0))
         return {round(at * steps): share for at, share in shares if round(at * steps) >= _EARLIEST}
 
@@ -58,7 +59,7 @@ class Balance:
             losses: {name: loss} now.
             share: of the correction to make: 1 where the losses have settled.
         """
-        now = max(losses[self.name], 1e-9)
+        weight, now = max(weight, _LEAST_WEIGHT), max(losses[self.name], 1e-9)
         self._learn(math.log(weight), math.log(now))
         change = (self.value / now) ** (share / self._slope)
         changed = weight * min(max(change, 1 / _MOST), _MOST)
@@ -66,9 +67,8 @@ class Balance:
 
     def _learn(self, weight: float, loss: float) -> None:
         """Takes the slope from the last two of (logarithm of the weight, of the loss)."""
-        by = weight - self._last[0]
-        if self._seen and abs(by) >= _CHANGED:
+        if self._last and abs(by := weight - self._last[0]) >= _CHANGED:
             sign = math.copysign(1, _SLOPES[self.name])
             steep = sign * (loss - self._last[1]) / by
             self._slope = sign * min(max(steep, _FLATTEST), _STEEPEST)
-        self._last, self._seen = (weight, loss), True
+        self._last = weight, loss

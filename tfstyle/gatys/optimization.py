@@ -428,7 +428,7 @@ class _Walk:
         self._threshold, self._deadline = content_threshold, deadline
         self._averaging, self._finish = averaging, finish
         self._callback, self._clock = callback, clock
-        self._balance, self._marks = balance, balance.marks(steps) if balance else {}
+        self._balance, self._marks = balance, balance.begin_scale(steps) if balance else {}
         self.step, self.stopped = 0, "steps"
         self.losses: dict[str, float] = {}
         self._latest: dict[str, float] = {}

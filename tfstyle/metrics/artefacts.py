@@ -6,6 +6,7 @@ import numpy as np
 
 from tfstyle import losses
 from tfstyle.errors import ArgumentError
+from tfstyle.images import color
 
 
 def checkerboard(image: np.ndarray, *, strides: Sequence[int] = (2, 4, 8)) -> dict[int, float]:
@@ -86,3 +87,8 @@ def as_picture(image: np.ndarray) -> np.ndarray:
     """[H, W, 3] or [1, H, W, 3] -> [H, W, 3], float64."""
     image = np.asarray(image, "float64")
     return image[0] if image.ndim == 4 else image
+
+
+def luma_of(image: np.ndarray) -> np.ndarray:
+    """[H, W, 3] or [1, H, W, 3] -> its luma (Rec. 601) [H, W], float64."""
+    return as_picture(image) @ color.LUMA.astype("float64")

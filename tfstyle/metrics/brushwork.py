@@ -7,7 +7,6 @@ only those of one.
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -15,14 +14,14 @@ import tensorflow as tf
 from tfstyle import images, losses
 from tfstyle.errors import ArgumentError
 from tfstyle.images import color
-from tfstyle.metrics.artefacts import as_picture
+from tfstyle.metrics.artefacts import as_picture, luma_of
 from tfstyle.metrics.distances import Extractor, as_batch
 
 # What `sliced_wasserstein` and the patches look at.
 WASSERSTEIN_LAYERS = losses.STYLE_LAYERS[:4]
 PATCH_LAYERS = losses.STYLE_LAYERS[1:3]
 
-_PATCHES, _KEYS, _POSITIONS, _DIRECTIONS = 1024, 16384, 8192, 64
+_PATCHES, _KEYS, _QUANTILES, _DIRECTIONS = 1024, 16384, 8192, 64
 
 # A window of a photo is calm where the standard deviation of its luma is below this.
 CALM = 0.05
@@ -56,8 +55,10 @@ class Brushwork:
 class BrushworkJudge:
     """Judges pictures by the hand of one painting, all at one size.
 
-    judge = metrics.BrushworkJudge(painting, extractor=features.vgg16(metrics.LAYERS))
-    judge(picture, photo).patch_precision
+        judge = metrics.BrushworkJudge(painting, extractor=features.vgg16(metrics.LAYERS))
+        judge(picture, photo).patch_precision
+
+    What is of the painting alone is found once.
     """
 
     def __init__(self, style: np.ndarray, *, extractor: Extractor, size: int = 512) -> None:
@@ -68,6 +69,7 @@ class BrushworkJudge:
             size: everything is scaled down to this longest side, in pixels.
         """
         self._style, self._extractor, self._size = images.fit(style, size), extractor, size
+        self._of_style = self._features(self._style)
         self._own: float | None = None
         if max(self._style.shape[:2]) >= 32:
             self._own = max(own_patch_distance(self._style, extractor=extractor), 1e-6)
@@ -77,13 +79,16 @@ class BrushworkJudge:
         content = images.fit(content, self._size)
         if output.shape != content.shape:
             output = images.resize(output, content.shape[:2])
-        given: Any = {"extractor": self._extractor}
-        wasserstein = (sliced_wasserstein(each, self._style, **given) for each in (output, content))
-        precision = patch_distance(output, self._style, **given)
-        recall = patch_distance(self._style, output, **given)
+        of_output = self._features(output)
+        wasserstein, of_photo = (
+            _wasserstein_of(each, self._of_style, WASSERSTEIN_LAYERS)
+            for each in (of_output, self._features(content))
+        )
+        precision = _patch_distance_of(of_output, self._of_style, PATCH_LAYERS)
+        recall = _patch_distance_of(self._of_style, of_output, PATCH_LAYERS)
         own = self._own
         return Brushwork(
-            sliced_wasserstein=relative_wasserstein(*wasserstein),
+            sliced_wasserstein=relative_wasserstein(wasserstein, of_photo),
             patch_precision=precision,
             patch_recall=recall,
             relative_patch_precision=precision / own if own else None,
@@ -92,6 +97,9 @@ class BrushworkJudge:
             palette_distance=palette_distance(output, self._style),
             repetition=repetition(output, content) if min(output.shape[:2]) >= WINDOW else None,
         )
+
+    def _features(self, image: np.ndarray) -> dict[str, tf.Tensor]:
+        return _features(self._extractor, image, WASSERSTEIN_LAYERS)
 
 
 def patch_distance(
@@ -121,14 +129,25 @@ def patch_distance(
         0 where every patch is found again, 1 where none has anything in common with any.
     """
     of_output, of_style = (_features(extractor, image, layers) for image in (output, style))
+    return _patch_distance_of(of_output, of_style, layers, seed)
+
+
+def _patch_distance_of(
+    of_output: Mapping[str, tf.Tensor],
+    of_style: Mapping[str, tf.Tensor],
+    layers: Sequence[str],
+    seed: int = 0,
+) -> float:
+    """`patch_distance` of features."""
     rng = np.random.default_rng(seed)
     distances = []
     for layer in layers:
         asked = _unit(_patches(of_output[layer], _PATCHES, rng))
         known = _unit(_patches(of_style[layer], _KEYS, rng))
+        # Some at a time, so that products with all that are known fit into memory.
         nearest = [
-            tf.reduce_max(tf.matmul(some, known, transpose_b=True), axis=1)
-            for some in tf.split(asked, _pieces(len(asked)))
+            tf.reduce_max(tf.matmul(asked[i : i + 512], known, transpose_b=True), axis=1)
+            for i in range(0, len(asked), 512)
         ]
         distances.append(1 - float(tf.reduce_mean(tf.concat(nearest, axis=0))))
     return float(np.mean(distances))
@@ -158,28 +177,33 @@ def sliced_wasserstein(
 
     Bonneel et al. 2015, "Sliced and Radon Wasserstein Barycenters of Measures", definition 3; for
     style Heitz et al. 2021 (https://arxiv.org/abs/2006.07229). Unlike Gram matrices it sees all of
-    a distribution, in 64 random directions of each layer, by 8192 random positions.
+    a distribution, in 64 random directions of each layer, by at most 8192 quantiles.
 
     Args:
         output, style: their sizes may differ.
         extractor: gives `layers`.
         layers: of the extractor.
-        seed: of directions and positions.
+        seed: of the directions.
 
     Returns:
         {layer: mean over directions}; 0 for equal distributions.
     """
     of_output, of_style = (_features(extractor, image, layers) for image in (output, style))
+    return _wasserstein_of(of_output, of_style, layers, seed)
+
+
+def _wasserstein_of(
+    of_output: Mapping[str, tf.Tensor],
+    of_style: Mapping[str, tf.Tensor],
+    layers: Sequence[str],
+    seed: int = 0,
+) -> dict[str, float]:
+    """`sliced_wasserstein` of features."""
     rng = np.random.default_rng(seed)
-    found = {}
-    for layer in layers:
-        channels = of_style[layer].shape[-1]
-        one, other = (
-            of[layer].numpy().reshape(-1, channels).astype("float64")
-            for of in (of_output, of_style)
-        )
-        found[layer] = _sliced(one, other, rng)
-    return found
+    return {
+        layer: _sliced(_samples(of_output[layer]), _samples(of_style[layer]), rng)
+        for layer in layers
+    }
 
 
 def relative_wasserstein(of_output: Mapping[str, float], of_photo: Mapping[str, float]) -> float:
@@ -196,7 +220,7 @@ def palette_distance(output: np.ndarray, style: np.ndarray, *, seed: int = 0) ->
     The root of the mean over 64 directions; 0 for the same colours in the same shares, wherever
     they are. Two flat pictures are apart by their colours' difference over the root of 3.
     """
-    one, other = (_lab(image).reshape(-1, 3).astype("float64") for image in (output, style))
+    one, other = (_samples(_lab(image)) for image in (output, style))
     return float(np.sqrt(_sliced(one, other, np.random.default_rng(seed))))
 
 
@@ -207,7 +231,7 @@ def chroma_noise(output: np.ndarray, style: np.ndarray, *, sigma: float = 2.0) -
     """
     energies = []
     for image in (output, style):
-        chroma = tf.constant(_lab(image)[None, ..., 1:])
+        chroma = _lab(image)[..., 1:]
         fine = chroma - losses.blurred(chroma, sigma)
         energies.append(float(tf.reduce_mean(tf.square(fine))))
     return energies[0] / max(energies[1], 1e-6)
@@ -240,22 +264,21 @@ def repetition(
     Raises:
         ValueError: for a smaller image, or a photo of another size.
     """
-    luma = as_picture(output) @ color.LUMA.astype("float64")
+    luma = luma_of(output)
     if min(luma.shape) < window:
         raise ArgumentError(
             f"repetition of an image of {luma.shape[0]}x{luma.shape[1]} pixels: give at least "
             f"{window} on each side."
         )
-    fine = luma - losses.blurred(tf.constant(luma[None, ..., None], tf.float32), 10.0).numpy()[
-        0, ..., 0
-    ].astype("float64")
+    coarse = losses.blurred(tf.constant(luma[None, ..., None]), 10.0)
+    fine = luma - np.asarray(coarse, "float64")[0, ..., 0]
     corners = [
         (top, left)
         for top in range(0, luma.shape[0] - window + 1, window // 2)
         for left in range(0, luma.shape[1] - window + 1, window // 2)
     ]
     if content is not None:
-        photo = as_picture(content) @ color.LUMA.astype("float64")
+        photo = luma_of(content)
         if photo.shape != luma.shape:
             raise ArgumentError(
                 f"repetition in a picture of {luma.shape[0]}x{luma.shape[1]} pixels of a photo of "
@@ -329,29 +352,24 @@ def _unit(patches: tf.Tensor) -> tf.Tensor:
     return patches / tf.maximum(tf.norm(patches, axis=1, keepdims=True), 1e-6)
 
 
-def _pieces(count: int) -> list[int]:
-    """Sizes that add up to `count`, so that products with all keys fit into memory."""
-    whole, rest = divmod(count, 512)
-    return [512] * whole + ([rest] if rest else [])
-
-
 def _sliced(one: np.ndarray, other: np.ndarray, rng: np.random.Generator) -> float:
     """Squared sliced Wasserstein distance of samples [N, d] and [M, d]."""
     directions = rng.normal(size=(one.shape[1], _DIRECTIONS))
     directions /= np.linalg.norm(directions, axis=0)
-    count = min(_POSITIONS, len(one), len(other))
-    sorted_ = []
-    for values in (one, other):
-        # Evenly through the sorted values: of a picture against itself nothing is left to chance.
-        projected = np.sort(values @ directions, axis=0)
-        at = (np.arange(count) + 0.5) / count * len(projected) - 0.5
-        low = np.floor(at).astype(int)
-        high = np.minimum(low + 1, len(projected) - 1)
-        share = (at - low)[:, None]
-        sorted_.append((1 - share) * projected[low] + share * projected[high])
-    return float(np.mean((sorted_[0] - sorted_[1]) ** 2))
+    count = min(_QUANTILES, len(one), len(other))
+    # Of a picture against itself nothing is left to chance.
+    shares = (np.arange(count) + 0.5) / count
+    of_one, of_other = (
+        np.quantile(values @ directions, shares, axis=0, method="hazen") for values in (one, other)
+    )
+    return float(np.mean((of_one - of_other) ** 2))
 
 
-def _lab(image: np.ndarray) -> np.ndarray:
-    """[H, W, 3] in [0, 1] -> CIE L*a*b*, float32."""
-    return color.lab(tf.constant(as_picture(image)[None], tf.float32)).numpy()[0]
+def _samples(values: tf.Tensor) -> np.ndarray:
+    """[..., d] -> [N, d], float64."""
+    return values.numpy().reshape(-1, values.shape[-1]).astype("float64")
+
+
+def _lab(image: np.ndarray) -> tf.Tensor:
+    """[H, W, 3] in [0, 1] -> CIE L*a*b* [1, H, W, 3], float32."""
+    return color.lab(tf.constant(as_picture(image)[None], tf.float32))

@@ -18,8 +18,7 @@ import tensorflow as tf
 
 from tfstyle import images, losses
 from tfstyle.errors import ArgumentError
-from tfstyle.images import color
-from tfstyle.metrics.artefacts import as_picture
+from tfstyle.metrics.artefacts import as_picture, luma_of
 
 LAYERS = (*losses.STYLE_LAYERS, losses.CONTENT_LAYER)
 # Below it the deepest layer has no positions, and its Gram matrix is 0 / 0.
@@ -237,7 +236,7 @@ def local_contrast(image: np.ndarray, *, window: int = 16) -> np.ndarray:
     Raises:
         ValueError: for a smaller image or window.
     """
-    luma = as_picture(image) @ color.LUMA.astype("float64")
+    luma = luma_of(image)
     if window < 2 or min(luma.shape) < window:
         raise ArgumentError(
             f"window {window} of an image of {luma.shape[0]}x{luma.shape[1]} pixels: give at least "
