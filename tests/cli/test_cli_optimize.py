@@ -95,7 +95,14 @@ def painter(monkeypatch) -> Painter:
 
 
 # What --alpha and --beta bring: the papers' losses, and their weights.
-PAPERS = {"formula": "gatys", "style_loss": "gram", "tv_weight": 0.0, "style_falloff": 1.0}
+PAPERS = {
+    "formula": "gatys",
+    "style_loss": "gram",
+    "tv_weight": 0.0,
+    "style_depth": 5,
+    "style_falloff": 1.0,
+    "saliency": 0.0,
+}
 PAPER_WEIGHTS = {"content_weight": 3, "style_weight": 1000.0}
 
 
@@ -179,6 +186,7 @@ def test_every_option_of_the_library_has_a_flag():
             {"style_loss": "wasserstein", "color": "match"},
         ),
         (["--backbone=vgg19", "--pooling=average"], {"backbone": "vgg19", "pooling": "average"}),
+        (["--padding=zero"], {"padding": "zero"}),
         (["--content_layers", "x,y:0.5"], {"content_layers": {"x": 1.0, "y": 0.5}}),
         (["--style_layers=x:0"], {"style_layers": {"x": 0.0}}),
         (["--init=normal", "--averaging=0.9"], {"init": "normal", "averaging": 0.9}),
@@ -195,6 +203,10 @@ def test_every_option_of_the_library_has_a_flag():
         (["--steps=9", "--preset=preview"], gatys.PRESETS["preview"] | {"steps": 9}),
         (["--preset=preview", "--size=512"], gatys.PRESETS["preview"] | {"size": 512}),
         (["--preset=portrait"], gatys.PRESETS["portrait"]),
+        (
+            ["--preset=portrait", "--style_weight=6"],
+            gatys.PRESETS["portrait"] | {"style_weight": 6, "target": "auto"},
+        ),
         (["--alpha=2"], PAPERS | {"content_weight": 2.0, "style_weight": 1000.0}),
         (["--beta=2"], PAPERS | {"content_weight": 1.0, "style_weight": 2.0}),
         (["--alpha=3", "--beta=2"], PAPERS | {"content_weight": 3, "style_weight": 2}),

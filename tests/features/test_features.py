@@ -401,6 +401,54 @@ def test_another_pooling_is_refused(build):
         build(["conv1_relu"], pooling="median")
 
 
+# Padding.
+
+
+@pytest.mark.parametrize("name", ["vgg16", *APPLICATIONS])
+def test_with_symmetric_padding_a_plain_image_has_no_border(name, extract):
+    """Every position sees the same, so every feature is the same everywhere; with zeros not."""
+    plain = np.full((1, 48, 64, 3), [0.7, 0.2, 0.4], "float32")
+
+    def spread(padding):
+        layers = ALL_DEFAULTS[name]
+        if name == "vgg16":
+            found = features.vgg16(layers, padding=padding)(plain)
+        else:
+            found = extract(name, layers, padding=padding)(plain)
+        return {
+            layer: float(np.max(np.ptp(values, axis=(1, 2))) / np.abs(values).max())
+            for layer, values in found.items()
+        }
+
+    assert max(spread("symmetric").values()) < 1e-4
+    assert min(spread("zero").values()) > 0.1
+
+
+def test_symmetric_padding_repeats_the_border_and_leaves_the_inside_alone(two_photos):
+    layers = ["block1_conv1", "block2_conv1"]
+    zero = features.vgg16(layers)(two_photos)
+    extractor = features.vgg16(layers, padding="symmetric")
+    found = extractor(two_photos)
+    kernel, bias = extractor.get_layer("block1_conv1").get_weights()
+    less = 255 * two_photos - np.array([123.68, 116.779, 103.939])
+    around = np.pad(less, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge").astype("float32")
+    expected = tf.nn.relu(tf.nn.conv2d(around, kernel, 1, "VALID") + bias)
+    np.testing.assert_allclose(found["block1_conv1"], expected, rtol=1e-3, atol=1e-1)
+    for layer, edge in zip(layers, (1, 3), strict=True):
+        inside = (slice(None), slice(edge, -edge), slice(edge, -edge))
+        np.testing.assert_allclose(found[layer][inside], zero[layer][inside], rtol=1e-4, atol=1e-2)
+        assert np.abs(found[layer] - zero[layer]).max() > 1
+
+
+@pytest.mark.parametrize("build", [features.vgg16, features.vgg16_light, features.resnet50])
+def test_another_padding_is_refused(build, extract):
+    with pytest.raises(ValueError, match=r"padding wrap: unknown\. Choose from zero, symmetric\."):
+        if build is features.resnet50:
+            extract("resnet50", ["conv1_relu"], padding="wrap")
+        else:
+            build(["block1_conv1"], padding="wrap")
+
+
 # Files of weights. The network is a small one: how they are read does not depend on it.
 
 
@@ -806,6 +854,11 @@ def large_photo():
 @pytest.mark.parametrize("tile", [(96, 112, 112, 144), (0, 16, 240, 251)], ids=["middle", "corner"])
 def test_vgg16_features_of_a_tile_equal_those_of_the_whole_image(tile, extractor, large_photo):
     compare_tile(extractor, large_photo, tile)
+
+
+@pytest.mark.parametrize("tile", [(96, 112, 112, 144), (0, 16, 240, 251)], ids=["middle", "corner"])
+def test_mirrored_features_of_a_tile_equal_those_of_the_whole_image(tile, large_photo):
+    compare_tile(features.vgg16(["block3_conv1"], padding="symmetric"), large_photo, tile)
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,12 @@ SMALL = gatys.PRESETS["classic"] | {"size": 64, "min_size": 32, "steps": 8, "pre
 
 @pytest.fixture(autouse=True)
 def _tiny_backbone(tiny_extractor, monkeypatch):
-    use(monkeypatch, lambda layers, *, weights=None, pooling="max", dtype="float32": tiny_extractor)
+    use(
+        monkeypatch,
+        lambda layers, *, weights=None, pooling="max", padding="zero", dtype="float32": (
+            tiny_extractor
+        ),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -349,7 +354,7 @@ def test_bfloat16_is_chosen_where_it_is_fast_and_holds(
     other = keras.models.clone_model(tiny_extractor)
     other.set_weights([w + rng.normal(0, 1, w.shape) for w in tiny_extractor.get_weights()])
 
-    def build(layers, *, weights=None, pooling="max", dtype="float32"):
+    def build(layers, *, weights=None, pooling="max", padding="zero", dtype="float32"):
         return other if dtype in broken else tiny_extractor
 
     broken = set()
@@ -364,6 +369,9 @@ def test_bfloat16_is_chosen_where_it_is_fast_and_holds(
     # Where it is known to hold there is no trial; other layers than the known ones are tried.
     use(monkeypatch, build, bfloat16_holds=True)
     assert optimize(content, [swirls], precision="auto", steps=1).precision == "bfloat16"
+    wasserstein = {"style_loss": "wasserstein", "style_depth": 4, "style_falloff": 0.7}
+    known = optimize(content, [swirls], precision="auto", steps=1, **wasserstein)
+    assert known.precision == "bfloat16"
     own = {"style_layers": losses.STYLE_LAYERS[:4]}
     assert optimize(content, [swirls], precision="auto", steps=1, **own).precision == "float32"
 
@@ -521,9 +529,11 @@ def test_without_a_weight_of_the_style_the_default_target_leads(content, swirls)
         ({"target": "soon"}, "target 'soon': give auto, off"),
         ({"target": {"tv": 1.0}}, "target .*give one of content, style"),
         ({"style_falloff": 0.0}, "style_falloff 0.0: give more than 0"),
+        ({"style_depth": 0}, "style_depth 0: give at least 1"),
+        ({"saliency": 1.5}, r"saliency 1\.5: give 0 to 1"),
     ],
 )
-def test_a_target_that_cannot_be_is_refused_by_name(content, swirls, options, told):
+def test_values_that_cannot_be_are_refused_by_name(content, swirls, options, told):
     with pytest.raises(ValueError, match=told):
         optimize(content, [swirls], **options)
 
@@ -533,6 +543,7 @@ def test_the_defaults_paint_and_early_layers_count_more(content, swirls):
     small = {"size": 64, "min_size": 48, "steps": 3, "precision": "float32"}
     gatys.optimize(content, [gatys.Style(swirls)], callback=watched, **small)
     found = watched.seen[-1].losses
-    by_layer = [found[f"style/{layer}"] for layer in losses.STYLE_LAYERS]
-    weights = 0.7 ** np.arange(5)
+    assert "style/block5_conv1" not in found
+    by_layer = [found[f"style/{layer}"] for layer in losses.STYLE_LAYERS[:4]]
+    weights = 0.7 ** np.arange(4)
     assert found["style"] == pytest.approx(np.dot(weights / weights.sum(), by_layer), rel=1e-3)

@@ -163,7 +163,8 @@ MASK = np.linspace(0, 1, 128, dtype=np.float32)[None].repeat(96, 0)
 def test_in_tiles_losses_and_gradient_are_those_of_the_whole(
     tiny_extractor, photo, style, start, style_loss, mask, size
 ):
-    judge = objective(tiny_extractor, tv_weight=2.0, style_loss=style_loss)
+    saliency = 1.0 if style_loss == "wasserstein" else 0.0
+    judge = objective(tiny_extractor, tv_weight=2.0, style_loss=style_loss, saliency=saliency)
     small, start = photo[: size[0], : size[1]], start[: size[0], : size[1]]
     mask = None if mask is None else mask[: size[0], : size[1]]
     regions = [Region(style, 0.5, mask=mask), Region(drawn.style("woodcut", 64), 0.5)]
@@ -174,9 +175,10 @@ def test_in_tiles_losses_and_gradient_are_those_of_the_whole(
 
 
 def test_in_tiles_the_gradient_of_vgg16_is_that_of_the_whole(style):
-    extractor = features.vgg16(["block1_conv1", "block3_conv1", "block4_conv1"])
+    layers = ["block1_conv1", "block3_conv1", "block4_conv1"]
     judge = objective(
-        extractor,
+        features.vgg16(layers, padding="symmetric"),
+        saliency=1.0,
         content_layers={"block4_conv1": 1},
         style_layers={"block1_conv1": 1, "block3_conv1": 1},
     )
@@ -223,6 +225,25 @@ def test_an_image_of_another_size_is_refused(tiny_extractor, photo, style):
     judge = objective(tiny_extractor)
     with pytest.raises(ValueError, match=r"\(96, 100\).*\(96, 128\)"):
         judge(photo[:, :100], judge.targets(photo, [Region(style)]))
+
+
+@pytest.mark.parametrize("saliency", [0.5, 1.0])
+def test_content_is_weighted_by_saliency_as_far_as_asked(
+    tiny_extractor, photo, style, start, saliency
+):
+    judge = objective(tiny_extractor, saliency=saliency)
+    found, _ = judge(start, judge.targets(photo, [Region(style)]))
+    of_start, of_photo = (tiny_extractor(x[None])["block4_conv2"] for x in (start, photo))
+    weights = 1 - saliency + saliency * losses.saliency(of_photo)
+    expected = losses.content_loss(features=of_start, target=of_photo, weights=weights)
+    plain = losses.content_loss(features=of_start, target=of_photo)
+    assert found["content"] == pytest.approx(float(expected), rel=1e-5)
+    assert found["content"] != pytest.approx(float(plain), rel=1e-2)
+
+
+def test_the_published_form_of_saliency_does_not_exist(tiny_extractor):
+    with pytest.raises(ValueError, match="give saliency 0"):
+        objective(tiny_extractor, formula="gatys", saliency=1.0)
 
 
 def test_the_published_form_of_the_wasserstein_loss_does_not_exist(tiny_extractor):

@@ -214,6 +214,49 @@ def test_content_loss_does_not_depend_on_scale_or_size(rng):
     )
 
 
+def test_weights_say_which_positions_count(rng):
+    features, target = rng.normal(size=(2, 1, 4, 6, 3)).astype("float32")
+    left = np.zeros((1, 4, 6, 1), "float32")
+    left[:, :, :3] = 7
+    for loss in (losses.content_loss, losses.gatys_content_loss):
+        half = loss(features=features[:, :, :3], target=target[:, :, :3])
+        weighted = loss(features=features, target=target, weights=left)
+        times = 7 if loss is losses.gatys_content_loss else 1
+        np.testing.assert_allclose(weighted, times * half, rtol=1e-5)
+        np.testing.assert_allclose(
+            loss(features=features, target=target, weights=np.ones_like(left)),
+            loss(features=features, target=target),
+            rtol=1e-6,
+        )
+
+
+def test_saliency_by_hand():
+    """One position of 25 differs: its squared distance is 24 times the mean's of all, over 4."""
+    features = np.ones((1, 5, 5, 2), "float32")
+    features[0, 2, 3] = 3
+    # The mean is off by d / 25 and the one by 24 d / 25: 1/25 and 24 of the mean distance.
+    one, others = 4.0, 0.25
+    mean = (one + 24 * others) / 25
+    found = losses.saliency(features)
+    assert found.shape == (1, 5, 5, 1)
+    np.testing.assert_allclose(found[0, 2, 3, 0], one / mean, rtol=1e-5)
+    np.testing.assert_allclose(np.delete(found, 2 * 5 + 3), others / mean, rtol=1e-5)
+
+
+def test_saliency_is_1_of_a_plain_image_and_of_two_equal_halves():
+    np.testing.assert_allclose(losses.saliency(np.full((2, 3, 4, 5), 7.0)), 1)
+    halves = np.concatenate([np.zeros((1, 4, 3, 2)), np.ones((1, 4, 3, 2))], axis=2)
+    np.testing.assert_allclose(losses.saliency(halves), 1, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("scale", "offset"), [(1, 0), (0.1, -5), (100, 3)])
+def test_saliency_knows_no_scale_and_no_offset_and_has_mean_1(scale, offset, rng):
+    features = rng.normal(size=(2, 6, 5, 3)) ** 3
+    found = losses.saliency(features)
+    np.testing.assert_allclose(np.mean(found, axis=(1, 2, 3)), 1, rtol=1e-4)
+    np.testing.assert_allclose(losses.saliency(scale * (features + offset)), found, rtol=1e-2)
+
+
 def test_content_loss_of_a_target_without_features_is_finite(rng):
     features = rng.normal(size=(1, 2, 2, 3))
     assert losses.content_loss(features=features, target=0 * features) == 0

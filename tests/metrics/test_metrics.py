@@ -49,11 +49,12 @@ def test_distances_equal_their_definitions(photo, style, tiny_extractor):
 def test_distances_to_itself_are_0(photo, tiny_extractor):
     assert metrics.style_distance(photo, photo, extractor=tiny_extractor) == 0
     assert metrics.content_distance(photo, photo, extractor=tiny_extractor) == 0
+    assert metrics.subject_distance(photo, photo, extractor=tiny_extractor) == pytest.approx(0)
 
 
 def test_an_image_without_features_is_at_distance_1(photo, tiny_extractor):
     black = np.zeros_like(photo)  # the tiny extractor has no biases, so black has no features
-    for distance in (metrics.style_distance, metrics.content_distance):
+    for distance in (metrics.style_distance, metrics.content_distance, metrics.subject_distance):
         np.testing.assert_allclose(distance(black, photo, extractor=tiny_extractor), 1, rtol=1e-6)
 
 
@@ -74,9 +75,39 @@ def test_an_image_too_small_for_the_deepest_layer_is_refused(photo, shape, tiny_
         metrics.evaluate(small, small, photo, extractor=tiny_extractor)
 
 
-def test_content_distance_of_two_sizes_names_both(photo, tiny_extractor):
-    with pytest.raises(ValueError, match="95x128.*96x128.*resize"):
-        metrics.content_distance(photo[1:], photo, extractor=tiny_extractor)
+@pytest.mark.parametrize("name", ["content", "subject"])
+def test_distance_of_two_sizes_names_both(name, photo, tiny_extractor):
+    distance = getattr(metrics, f"{name}_distance")
+    with pytest.raises(ValueError, match=f"{name} distance of 95x128.*96x128.*resize"):
+        distance(photo[1:], photo, extractor=tiny_extractor)
+
+
+def test_a_lost_subject_is_told_from_a_painted_ground():
+    """The cat's face before a plain ground: once the ground is painted over, once the face."""
+    face = samples.photo("chelsea")[60:220, 120:330]
+    photo = np.full((256, 320, 3), [0.6, 0.7, 0.8], "float32")
+    place = (slice(80, 176), slice(100, 226))
+    photo[place] = images.resize(face, (96, 126))
+    strokes = drawn.style("swirls", 320)[:256]
+    ground_painted, face_painted = strokes.copy(), photo.copy()
+    ground_painted[place] = photo[place]
+    face_painted[place] = strokes[place]
+    extractor = features.vgg16(metrics.LAYERS)
+    of_ground, of_face = (
+        metrics.evaluate(each, photo, strokes, extractor=extractor)
+        for each in (ground_painted, face_painted)
+    )
+    assert of_ground.content_distance > of_face.content_distance
+    assert of_ground.subject_distance < of_face.subject_distance - 0.3
+    assert of_face.subject_distance > 0.5
+
+
+def test_a_plain_photo_has_no_subject_to_lose(photo, tiny_extractor):
+    plain = np.full_like(photo, 0.5)
+    of_photo = tiny_extractor(photo[None])
+    same_everywhere = {layer: np.ones_like(values) for layer, values in of_photo.items()}
+    assert metrics.distances.subject_distance_of(of_photo, same_everywhere) == 0
+    assert 0 <= metrics.subject_distance(photo, plain, extractor=tiny_extractor) <= 2
 
 
 def test_the_photo_itself_has_relative_style_distance_1_and_content_distance_0(

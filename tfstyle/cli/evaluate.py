@@ -94,6 +94,7 @@ def run(args: argparse.Namespace) -> int:
         "style distance": "style_distance",
         "relative to photo": "relative_style_distance",
         "content distance": "content_distance",
+        "subject": "subject_distance",
         "sliced Wasserstein": "sliced_wasserstein",
         "precision": "relative_patch_precision",
         "recall": "relative_patch_recall",

@@ -21,8 +21,8 @@ def add(commands: argparse._SubParsersAction) -> None:
     presets = recipe.presets()
     told = "\n".join(
         textwrap.fill(
-            _told(preset, {} if name == "classic" else presets.get("classic", {})),
-            width=80,
+            ", ".join(f"{flag} {recipe.as_given(value)}" for flag, value in preset.items()),
+            width=100,
             initial_indent=f"  {name:<12}",
             subsequent_indent=" " * 14,
             break_long_words=False,
@@ -44,12 +44,11 @@ Styles:
   --style a.jpg:1:sky.png            where the mask sky.png is white; of any size, grey is between
   --style a.jpg::sky.png:top.png     the same, from the part of a.jpg where top.png is white
 
-More style or more photo: --target content=1 or 0.6, where the content loss shall end (0 is the
+More style or more photo: --target content=0.7 or 0.3, where the content loss shall end (0 is the
 photo, 2 nothing of it): the style's weight is moved until it does. Or give that: --style_weight.
 Backbones: vgg16 and, for drafts, vgg16_light (bundled); {fetched} (fetched once)
 Presets (flags that are given still win):
 {told}
-
 Ctrl-C writes the picture so far (exit code 130); a second one ends at once and writes nothing.""",
     )
     # So that most flags have one line.
@@ -58,7 +57,7 @@ Ctrl-C writes the picture so far (exit code 130); a second one ends at once and 
     parser.add_argument(
         "--style",
         action="append",
-        metavar="FILE[:WEIGHT[:MASK[:STYLE_MASK]]]",
+        metavar="FILE[:...]",
         help="a picture whose style is wanted; several blend",
     )
     parser.add_argument(
@@ -101,13 +100,6 @@ Ctrl-C writes the picture so far (exit code 130); a second one ends at once and 
     notes.add_sign(group)
     group.add_argument("--json", action="store_true", help="print the final figures as JSON")
     parser.set_defaults(function=run)
-
-
-def _told(preset: dict, base: dict) -> str:
-    """The flags of a preset, in words; those that another has too by its name."""
-    own = {name: value for name, value in preset.items() if base.get(name) != value}
-    shared = ["as classic"] if base.keys() <= preset.keys() and base else []
-    return ", ".join([*shared, *(f"{name} {recipe.as_given(own[name])}" for name in own)])
 
 
 def run(args: argparse.Namespace) -> int:

@@ -17,7 +17,13 @@ SETTINGS = "tfstyle:settings"
 # alpha and beta of Gatys et al. 2016, figure 4: beta is 1000 times alpha there.
 _PAPER_WEIGHTS = {"content_weight": 1.0, "style_weight": 1000.0}
 # And the losses that those weigh.
-_PAPER_LOSSES = {"style_loss": "gram", "tv_weight": 0.0, "style_falloff": 1.0}
+_PAPER_LOSSES = {
+    "style_loss": "gram",
+    "tv_weight": 0.0,
+    "style_depth": 5,
+    "style_falloff": 1.0,
+    "saliency": 0.0,
+}
 _REPLACE = "Give CONTENT, --style, --init or --weights to use another file."
 
 
@@ -117,6 +123,9 @@ def _overlaid(options: dict, layer: dict) -> dict:
         theirs = papers if kind == "gatys" else {name: defaults[name] for name in papers}
         options = options | {"formula": kind} | theirs
     names = {"alpha": "content_weight", "beta": "style_weight"}
+    if layer.keys() & {"style_weight", *paper} and "target" not in layer:
+        # A weight that is given stays, whatever a preset or another picture was led to.
+        options = options | {"target": "auto"}
     return options | {names.get(name, name): value for name, value in layer.items()}
 
 
@@ -148,8 +157,8 @@ def _remembered(picture: str) -> dict:
 
     try:
         told = json.loads(text)
-        # A picture of before these were had neither.
-        of_before = {"target": "off", "style_falloff": 1.0}
+        # A picture of before these were had none of them.
+        of_before = {"target": "off", "style_falloff": 1.0, "saliency": 0.0, "padding": "zero"}
         found = {
             "content": path(told["content"]),
             "styles": [
@@ -217,11 +226,9 @@ def knobs() -> dict[str, dict[str, tuple]]:
             "alpha": ("X", least_0, "content weight of the papers (1 beside --beta)"),
             "beta": ("X", least_0, "style weight of the papers (1000 beside --alpha)"),
             "style_loss": word("style_loss"),
-            "style_falloff": (
-                "X",
-                positive,
-                "of their weights, from layer to layer",
-            ),
+            "style_depth": ("N", whole, "so many layers, from the first"),
+            "style_falloff": ("X", positive, "of their weights, from layer to layer"),
+            "saliency": ("X", parsing.number(float, 0, 1), "keep what stands out; 0 all alike"),
             "style_scale": ("X", positive, "above 1 for coarser strokes"),
             "content_layers": ("NAMES", _layers, "of the backbone: a,b or a:1,b:0.5"),
             "style_layers": ("NAMES", _layers, "the same; early ones hold fine strokes"),
@@ -235,6 +242,7 @@ def knobs() -> dict[str, dict[str, tuple]]:
             "backbone": ("NAME", parsing.word(backbones), "see below"),
             "weights": ("FILE", str, "of the backbone, as Keras writes them"),
             "pooling": word("pooling", " (is smoother)"),
+            "padding": word("padding", " (marks edges)"),
             "precision": word("precision"),
             "tile": ("N|WORD", parsing.word(tiles, whole), f"side in pixels, {', '.join(tiles)}"),
             "jit": (None, bool, "compile with XLA"),

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from tfstyle import machine
+from tfstyle.features.padding import padded
 from tfstyle.features.weights import (
     BGR_MEANS,
     RGB_DEVIATIONS,
@@ -29,6 +30,7 @@ def vgg19(
     *,
     dtype: str = "float32",
     pooling: str = "max",
+    padding: str = "zero",
     weights: str | os.PathLike | None = None,
 ) -> keras.Model:
     """VGG19, the network of Gatys et al. (https://arxiv.org/abs/1409.1556, table 1 column E).
@@ -38,6 +40,7 @@ def vgg19(
         dtype: dtype policy of the network, such as "float32" or "mixed_bfloat16"; the features come
             out in float32 in any case.
         pooling: "max", as the network was trained, or "average", which Gatys et al. preferred.
+        padding: "zero", as the network was trained, or "symmetric", as of `vgg16`.
         weights: None for those of ImageNet, fetched once (80 MB) and kept where Keras keeps them,
             ~/.keras/models, or a file as Keras writes it (.weights.h5, .h5, .keras) of the
             `keras.applications` model of this name, with or without its top.
@@ -46,10 +49,12 @@ def vgg19(
         Frozen model, image [B, H, W, 3] in [0, 1] -> {layer: float32 [B, h, w, C]}.
 
     Raises:
-        ValueError: for a layer that the network lacks, or another pooling.
+        ValueError: for a layer that the network lacks, or another pooling or padding.
         WeightsError: when the weights cannot be fetched or read; names the ways to do without.
     """
-    return _extractor(_VGG19, layers, dtype=dtype, pooling=pooling, weights=weights)
+    return _extractor(
+        _VGG19, layers, dtype=dtype, pooling=pooling, padding=padding, weights=weights
+    )
 
 
 @machine.own_random_state()
@@ -58,6 +63,7 @@ def resnet50(
     *,
     dtype: str = "float32",
     pooling: str = "max",
+    padding: str = "zero",
     weights: str | os.PathLike | None = None,
 ) -> keras.Model:
     """ResNet50 (He et al. 2015, https://arxiv.org/abs/1512.03385); fetches 95 MB.
@@ -65,7 +71,9 @@ def resnet50(
     Arguments, result and errors are those of `vgg19`. `pooling` concerns its one max pooling, after
     the first convolution; later blocks stride in convolutions.
     """
-    return _extractor(_RESNET50, layers, dtype=dtype, pooling=pooling, weights=weights)
+    return _extractor(
+        _RESNET50, layers, dtype=dtype, pooling=pooling, padding=padding, weights=weights
+    )
 
 
 @machine.own_random_state()
@@ -74,6 +82,7 @@ def densenet121(
     *,
     dtype: str = "float32",
     pooling: str = "max",
+    padding: str = "zero",
     weights: str | os.PathLike | None = None,
 ) -> keras.Model:
     """DenseNet121 (Huang et al. 2016, https://arxiv.org/abs/1608.06993); fetches 29 MB.
@@ -81,7 +90,9 @@ def densenet121(
     Arguments, result and errors are those of `vgg19`. `pooling` concerns its one max pooling, after
     the first convolution; the later ones take averages in any case.
     """
-    return _extractor(_DENSENET121, layers, dtype=dtype, pooling=pooling, weights=weights)
+    return _extractor(
+        _DENSENET121, layers, dtype=dtype, pooling=pooling, padding=padding, weights=weights
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,6 +155,7 @@ def _extractor(
     *,
     dtype: str,
     pooling: str,
+    padding: str,
     weights: str | os.PathLike | None,
 ) -> keras.Model:
     pool = pooling_layer(pooling)
@@ -162,6 +174,7 @@ def _extractor(
     def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
         config = {**layer.get_config(), "dtype": dtype}
         kind = pool if isinstance(layer, keras.layers.MaxPooling2D) else type(layer)
+        kind = padded(kind, padding)
         return kind.from_config(config)
 
     def call(layer: keras.layers.Layer, x: keras.KerasTensor, **kwargs: Any) -> keras.KerasTensor:

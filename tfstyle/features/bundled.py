@@ -17,6 +17,7 @@ import numpy as np
 
 from tfstyle import machine
 from tfstyle.errors import ArgumentError
+from tfstyle.features.padding import padded
 from tfstyle.features.weights import (
     BGR_MEANS,
     as_float32,
@@ -63,6 +64,7 @@ def vgg16(
     *,
     dtype: str = "float32",
     pooling: str = "max",
+    padding: str = "zero",
     weights: str | os.PathLike | None = None,
 ) -> keras.Model:
     """VGG16 as a feature extractor; its ImageNet weights are bundled, so it needs no network.
@@ -75,6 +77,8 @@ def vgg16(
         dtype: dtype policy of the convolutions, such as "float32" or "mixed_bfloat16"; the features
             come out in float32 in any case.
         pooling: "max", as the network was trained, or "average", which Gatys et al. preferred.
+        padding: "zero", as the network was trained, or "symmetric", the mirror image: an image that
+            is optimised gets no marks along its border.
         weights: None for the bundled ones, or a file as Keras writes it (.weights.h5, .h5, .keras)
             of `keras.applications.VGG16`, with or without its top.
 
@@ -83,7 +87,8 @@ def vgg16(
         [B, H / 2^(block - 1), W / 2^(block - 1), C]}. H and W must be at least 2^(block - 1).
 
     Raises:
-        ValueError: for a layer that the network lacks, naming those it has; for another pooling.
+        ValueError: for a layer that the network lacks, naming those it has; for another pooling or
+            padding.
         WeightsError: for a file that cannot be read or holds another network.
     """
     pool = pooling_layer(pooling)
@@ -96,7 +101,7 @@ def vgg16(
         loaded = load_weights(keras.applications.VGG16, headless(keras.applications.VGG16), weights)
         parameters = {layer: loaded.get_layer(layer).get_weights() for layer in used}
 
-    return _vgg16("vgg16", parameters, layers, pool, dtype)
+    return _vgg16("vgg16", parameters, layers, pool=pool, padding=padding, dtype=dtype)
 
 
 @machine.own_random_state()
@@ -105,6 +110,7 @@ def vgg16_light(
     *,
     dtype: str = "float32",
     pooling: str = "max",
+    padding: str = "zero",
     weights: str | os.PathLike | None = None,
 ) -> keras.Model:
     """VGG16 in a fifth of its products: nearly its features, for drafts and for `learn`.
@@ -120,13 +126,15 @@ def vgg16_light(
         layers: as of `vgg16`, to which the features answer by name, size and meaning.
         dtype: as of `vgg16`.
         pooling: "max", with which it was fitted, or "average".
+        padding: as of `vgg16`.
         weights: None; there are no others than those bundled.
 
     Returns:
         Frozen model, as `vgg16`.
 
     Raises:
-        ValueError: for a layer that the network lacks, another pooling, or a file of weights.
+        ValueError: for a layer that the network lacks, another pooling or padding, or a file of
+            weights.
     """
     pool = pooling_layer(pooling)
     check_layers("vgg16_light", layers, VGG16_LAYERS)
@@ -134,14 +142,16 @@ def vgg16_light(
         raise ArgumentError(f"backbone vgg16_light, weights {weights}: it has its own alone")
     deepest = max(VGG16_LAYERS.index(layer) for layer in layers)
     parameters = read_bundled("vgg16_light.npz", VGG16_LAYERS[: deepest + 1])
-    return _vgg16("vgg16_light", parameters, layers, pool, dtype)
+    return _vgg16("vgg16_light", parameters, layers, pool=pool, padding=padding, dtype=dtype)
 
 
 def _vgg16(
     name: str,
     parameters: Mapping[str, Sequence[np.ndarray]],
     layers: Sequence[str],
+    *,
     pool: type[keras.layers.Layer],
+    padding: str,
     dtype: str,
 ) -> keras.Model:
     """Of {layer: [kernel, bias]}, or [1x1 kernel, kernel, 1x1 kernel, bias] in place of a kernel.
@@ -154,6 +164,11 @@ def _vgg16(
     x = keras.layers.Rescaling(255.0, [-mean for mean in reversed(BGR_MEANS)], dtype="float32")(
         images
     )
+    conv = padded(keras.layers.Conv2D, padding)
+
+    def convolved(x: keras.KerasTensor, kernel: np.ndarray, **options: Any) -> keras.KerasTensor:
+        return conv(kernel.shape[-1], kernel.shape[0], padding="same", **options)(x)
+
     features = {}
     kept = []
     block = "block1"
@@ -164,9 +179,9 @@ def _vgg16(
         if layer == VGG16_LAYERS[0]:
             kernels = [kernels[0][:, :, ::-1]]
         for step, kernel in enumerate(kernels[:-1]):
-            x = _conv(x, kernel, use_bias=False, name=f"{layer}_{step}", dtype=dtype)
+            x = convolved(x, kernel, use_bias=False, name=f"{layer}_{step}", dtype=dtype)
             kept.append((f"{layer}_{step}", [kernel]))
-        x = _conv(x, kernels[-1], activation="relu", name=layer, dtype=dtype)
+        x = convolved(x, kernels[-1], activation="relu", name=layer, dtype=dtype)
         kept.append((layer, [kernels[-1], bias]))
         if layer in layers:
             features[layer] = as_float32(layer, x)
@@ -175,10 +190,6 @@ def _vgg16(
         model.get_layer(layer).set_weights(weights)
     model.trainable = False
     return model
-
-
-def _conv(x: keras.KerasTensor, kernel: np.ndarray, **options: Any) -> keras.KerasTensor:
-    return keras.layers.Conv2D(kernel.shape[-1], kernel.shape[0], padding="same", **options)(x)
 
 
 @machine.own_random_state()

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import keras
 
 from tfstyle.errors import ArgumentError
+from tfstyle.features.padding import SymmetricConv2D, SymmetricPadding2D
 from tfstyle.features.weights import POOLING
 
 # Along one axis: row i of features depends on pixels from stride * i + low to stride * i + high.
@@ -74,6 +75,8 @@ _LOCAL = (
     *POOLING.values(),
     keras.layers.Conv2D,
     keras.layers.ZeroPadding2D,
+    SymmetricConv2D,
+    SymmetricPadding2D,
 )
 
 

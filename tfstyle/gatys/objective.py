@@ -25,6 +25,8 @@ from tfstyle.errors import ArgumentError
 _PASS_FACTOR = 1.5
 
 Layered = Mapping[str, tf.Tensor]
+# {layer: (features of the content, weights of its positions)}
+Contents = Mapping[str, tuple[tf.Tensor, tf.Tensor]]
 # {layer: (sum of the features, sum of their products, count of positions)}
 Sums = Mapping[str, tuple[tf.Tensor, tf.Tensor, tf.Tensor]]
 
@@ -51,8 +53,8 @@ class Targets:
     """What an image of one size is compared with; made by `Objective.targets`."""
 
     size: tuple[int, int]
-    content: dict[str, tf.Tensor]  # layer: features [1, h, w, C]
-    content_factors: dict[str, tf.Tensor]  # layer: scalar that normalises 1/2 sum (F - P)^2
+    content: Contents  # features [1, h, w, C], weights [1, h, w, 1]
+    content_factors: dict[str, tf.Tensor]  # layer: scalar that normalises 1/2 sum w (F - P)^2
     means: dict[str, tf.Tensor]  # layer: [styles, C]
     grams: dict[str, tf.Tensor]  # layer: [styles, C, C]
     roots: dict[str, tf.Tensor]  # layer: of the covariances, [styles, C, C]; empty: not compared
@@ -77,6 +79,7 @@ class Objective:
         tv_weight: float = 0.0,
         style_loss: Literal["gram", "wasserstein"] = "gram",
         formula: Literal["relative", "gatys"] = "relative",
+        saliency: float = 0.0,
         compiled: bool = True,
         jit: bool = False,
     ) -> None:
@@ -90,17 +93,22 @@ class Objective:
             formula: "relative" divides each layer's distance by the target's energy
                 (`losses.content_loss`, `style_loss`, `wasserstein_style_loss`); "gatys" takes
                 `losses.gatys_content_loss` and `gatys_style_loss`, as published.
+            saliency: how far the content's positions are weighted by `losses.saliency`, from 0, all
+                alike, to 1.
             compiled: make graphs, which pays from the third evaluation on.
             jit: compile them with XLA.
 
         Raises:
-            ValueError: for the published form of the Wasserstein loss, which does not exist.
+            ValueError: for the published form of the Wasserstein loss or of saliency, which do not
+                exist.
         """
+        if saliency and formula == "gatys":
+            raise ArgumentError("formula gatys has no saliency: give saliency 0 with it")
         if style_loss == "wasserstein" and formula == "gatys":
             raise ArgumentError("formula gatys is of Gram matrices: give style_loss gram with it")
         self.extractor = extractor
         self.content_layers, self.style_layers = dict(content_layers), dict(style_layers)
-        self._style_loss, self._formula = style_loss, formula
+        self._style_loss, self._formula, self._saliency = style_loss, formula, saliency
         weights = {"content": content_weight, "style": style_weight, "tv": tv_weight}
         self._weights = {
             name: tf.Variable(weight, trainable=False, dtype=tf.float32)
@@ -150,7 +158,15 @@ class Objective:
             found = _cut(self._run(self._features, part.crop(content)), part.windows())
             for layer, whole in stored.items():
                 whole[:, *part.place(layer)] = found[layer]
-        energies = {layer: float(np.vdot(found, found)) for layer, found in stored.items()}
+        contents = {layer: tf.constant(found) for layer, found in stored.items()}
+        weights = {
+            layer: 1 + self._saliency * (losses.saliency(found) - 1)
+            for layer, found in contents.items()
+        }
+        energies = {
+            layer: float(tf.reduce_sum(weights[layer] * tf.square(found)))
+            for layer, found in contents.items()
+        }
         statistics = [self._statistics(region.style, region.style_mask, tile) for region in regions]
         masks = [
             np.ones(size, np.float32) if region.mask is None else region.mask for region in regions
@@ -165,7 +181,7 @@ class Objective:
             roots = {layer: losses.covariance_root(means[layer], grams[layer]) for layer in means}
         return Targets(
             size=size,
-            content={layer: tf.constant(found) for layer, found in stored.items()},
+            content={layer: (found, weights[layer]) for layer, found in contents.items()},
             content_factors={
                 layer: tf.constant((2 / energy if energy else 0.0) if relative else 1.0)
                 for layer, energy in energies.items()
@@ -251,11 +267,8 @@ class Objective:
                 for layer in self.style_layers
             }
             style, by_layer = self._style(statistics, targets)
-            content = {
-                layer: targets["content_factors"][layer]
-                * losses.gatys_content_loss(features=found[layer], target=targets["content"][layer])
-                for layer in self.content_layers
-            }
+            errors = _errors(found, targets["content"])
+            content = {layer: targets["content_factors"][layer] * errors[layer] for layer in errors}
             tv = losses.total_variation(image)
             summary = self._summary(content, style, by_layer, tv)
         return summary, tape.gradient(summary["total"], image)
@@ -264,15 +277,11 @@ class Objective:
         return self.extractor(image, training=False)
 
     def _sums(
-        self, image: tf.Tensor, windows: Layered, masks: Layered, contents: Layered
+        self, image: tf.Tensor, windows: Layered, masks: Layered, contents: Contents
     ) -> tuple[Sums, Layered]:
         """Of a tile: sums of the statistics over its own positions, and of the content's error."""
         found = _cut(self._features(image), windows)
-        errors = {
-            layer: losses.gatys_content_loss(features=found[layer], target=target)
-            for layer, target in contents.items()
-        }
-        return self._style_sums(found, masks), errors
+        return self._style_sums(found, masks), _errors(found, contents)
 
     def _style_sums(self, found: Layered, masks: Layered) -> Sums:
         sums = {}
@@ -297,7 +306,7 @@ class Objective:
         image: tf.Tensor,
         windows: Layered,
         masks: Layered,
-        contents: Layered,
+        contents: Contents,
         adjoints: Sums,
         factors: Layered,
     ) -> tf.Tensor:
@@ -308,8 +317,7 @@ class Objective:
             for layer, (mean, gram, _) in self._style_sums(found, masks).items():
                 by_mean, by_gram, _ = adjoints[layer]
                 total += tf.reduce_sum(by_mean * mean) + tf.reduce_sum(by_gram * gram)
-            for layer, target in contents.items():
-                error = losses.gatys_content_loss(features=found[layer], target=target)
+            for layer, error in _errors(found, contents).items():
                 share = self._weights["content"] * self.content_layers[layer]
                 total += share * factors[layer] * error
         return tape.gradient(total, image)
@@ -410,7 +418,7 @@ class Objective:
         return means, {layer: gram for layer, (_, gram) in averages.items()}
 
     def _added_up(
-        self, image: np.ndarray, masks: Layered, parts: "Sequence[_Part]", contents: Layered
+        self, image: np.ndarray, masks: Layered, parts: "Sequence[_Part]", contents: Contents
     ) -> tuple[Sums, Layered]:
         """({layer: sums of the statistics}, {layer: 1/2 squared error}) over all tiles."""
         added: Any = None
@@ -490,8 +498,11 @@ class _Part:
     def masks(self, masks: Layered) -> Layered:
         return {layer: mask[:, *self.place(layer)] for layer, mask in masks.items()}
 
-    def contents(self, contents: Layered) -> Layered:
-        return {layer: found[:, *self.place(layer)] for layer, found in contents.items()}
+    def contents(self, contents: Contents) -> Contents:
+        return {
+            layer: (found[:, *self.place(layer)], weights[:, *self.place(layer)])
+            for layer, (found, weights) in contents.items()
+        }
 
     @staticmethod
     def _positions(start: int, stop: int, side: int, count: int) -> slice:
@@ -513,6 +524,14 @@ def _cut(found: Layered, windows: Layered) -> Layered:
         top, left, height, width = tf.unstack(windows[layer])
         cut[layer] = values[:, top : top + height, left : left + width]
     return cut
+
+
+def _errors(found: Layered, contents: Contents) -> Layered:
+    """{layer: 1/2 weighted squared error}"""
+    return {
+        layer: losses.gatys_content_loss(features=found[layer], target=target, weights=weights)
+        for layer, (target, weights) in contents.items()
+    }
 
 
 def _moments(values: tf.Tensor, mask: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:

@@ -35,37 +35,25 @@ PRESETS = {
         "tv_weight": 0.0,
         "min_size": 192,
         "scale_factor": 2.0,
+        "style_depth": 5,
         "style_falloff": 1.0,
+        "padding": "zero",
+        "saliency": 0.0,
         "steps": 100,
     },
-    # Finer content and finer strokes, at the finest scale only: a face is a few dozen pixels, and a
-    # stroke as large as an eye unmakes it.
+    # Finer content and finer strokes: a face is a few dozen pixels, and a stroke as large as an eye
+    # unmakes it.
     "portrait": {
         "content_layers": {"block2_conv2": 1.0, "block4_conv2": 1.0},
         "style_scale": 0.6,
-        "style_loss": "gram",
-        "style_weight": 6.0,
-        "tv_weight": 0.0,
-        "min_size": 512,
-        "scale_factor": 2.0,
-        "style_falloff": 1.0,
-        "steps": 100,
+        "target": {"content": 0.4},
     },
-    "preview": {
-        "size": 384,
-        "min_size": 192,
-        "scale_factor": 2.0,
-        "steps": 8,
-        "style_loss": "gram",
-        "style_weight": 10.0,
-        "tv_weight": 0.0,
-        "style_falloff": 1.0,
-    },
+    "preview": {"size": 384, "min_size": 192, "scale_factor": 2.0, "steps": 8},
 }
 
 # Where no weight of the style is given: what the content loss shall be in the end, and the weight
 # to begin with.
-AUTO_TARGET = {"content": 0.8}
+AUTO_TARGET = {"content": 0.5}
 _FIRST_WEIGHT = 30.0
 
 OPTIMIZERS = ("lbfgs", "adam", "adagrad")
@@ -91,6 +79,10 @@ _ARRAYS, _HISTORY = 14, 20
 # Where the gradients of the two precisions point in directions whose cosine is above this, bfloat16
 # holds: its rounding is then smaller than what one step changes.
 _SAME_DIRECTION = 0.97
+# Losses, depths and falloffs for which it is known to hold where a backbone says so. With the
+# second, 40 photos with a style each, from the photo and from noise: cosine 0.978 to 1, median
+# 0.999.
+_BFLOAT16_KNOWN = (("gram", 5, 1.0), ("wasserstein", 4, 0.7))
 _TRIAL_SIDE = 80
 
 
@@ -167,6 +159,7 @@ def optimize(
     backbone: str = "vgg16",
     weights: str | None = None,
     pooling: Literal["max", "average"] = "max",
+    padding: Literal["symmetric", "zero"] = "symmetric",
     content_layers: Mapping[str, float] | Sequence[str] | None = None,
     style_layers: Mapping[str, float] | Sequence[str] | None = None,
     content_weight: float = 1.0,
@@ -174,7 +167,9 @@ def optimize(
     tv_weight: float = 30.0,
     target: Mapping[str, float] | Literal["auto", "off"] = "auto",
     style_loss: Literal["gram", "wasserstein"] = "wasserstein",
+    style_depth: int = 4,
     style_falloff: float = 0.7,
+    saliency: float = 1.0,
     formula: Literal["relative", "gatys"] = "relative",
     size: int | None = 512,
     min_size: int = 128,
@@ -208,6 +203,8 @@ def optimize(
             downloads for all but "vgg16".
         pooling: "average" gives smoother pictures than the "max" the network was trained with
             (Gatys et al. 2015, section 2).
+        padding: of the backbone's convolutions at the image's border. "symmetric" mirrors it; the
+            "zero" that the network was trained with makes marks along it.
         content_layers, style_layers: names, or {name: weight}, of the backbone's layers; weights
             are scaled to sum 1. The backbone's defaults where None.
         content_weight, style_weight, tv_weight: of the losses. Only their ratios matter. Where
@@ -216,8 +213,13 @@ def optimize(
             of the style is moved until it does, for each pair of photo and painting another.
             "auto" is `AUTO_TARGET` where no style_weight is given, "off" leaves the weights alone.
         style_loss: "gram" compares Gram matrices, "wasserstein" mean and covariance.
-        style_falloff: where style_layers are the backbone's, the weight of each relative to that of
-            the one before: below 1 the early ones, which hold strokes and colours, count more.
+        style_depth: where style_layers are the backbone's, how many of them, from the first. The
+            fifth of VGG sees things rather than strokes: with it the painting's own turn up.
+        style_falloff: likewise, the weight of each relative to that of the one before: below 1 the
+            early ones, which hold strokes and colours, count more.
+        saliency: how far the content loss is one of what stands out in the photo (see
+            `losses.saliency`), from 0, all of it alike, to 1: a bird keeps its shape, and the sky
+            is free for strokes.
         formula: "relative" has losses that do not depend on size and layer; with "gatys" they are
             the paper's own, and content_weight and style_weight its alpha and beta.
         size: longest side of the picture in pixels, larger or smaller than the photo; None keeps
@@ -267,7 +269,9 @@ def optimize(
         averaging=averaging,
         style_scale=style_scale,
         patience=patience,
+        style_depth=style_depth,
         style_falloff=style_falloff,
+        saliency=saliency,
         weights={
             "content_weight": content_weight,
             "style_weight": 0.0 if style_weight is None else style_weight,
@@ -280,12 +284,15 @@ def optimize(
     if backbone not in features.BACKBONES:
         raise ArgumentError(f"backbone {backbone!r}: give {', '.join(features.BACKBONES)}")
     network = features.BACKBONES[backbone]
-    as_known = (pooling, style_loss, style_falloff) == ("max", "gram", 1.0) and not (
-        weights or style_layers or content_layers
+    as_known = (
+        pooling == "max"
+        and (style_loss, style_depth, style_falloff) in _BFLOAT16_KNOWN
+        and not (weights or style_layers or content_layers)
     )
     if style_layers is None:
         style_layers = {
-            layer: style_falloff**place for place, layer in enumerate(network.style_layers)
+            layer: style_falloff**place
+            for place, layer in enumerate(network.style_layers[:style_depth])
         }
     style_layers = _normalised(style_layers, "style_layers")
     content_layers = _normalised(
@@ -298,6 +305,7 @@ def optimize(
             list(dict.fromkeys([*style_layers, *content_layers])),
             weights=weights,
             pooling=pooling,
+            padding=padding,
             dtype={"bfloat16": "mixed_bfloat16"}.get(dtype, dtype),
         )
 
@@ -311,6 +319,7 @@ def optimize(
             tv_weight=tv_weight,
             style_loss=style_loss,
             formula=formula,
+            saliency=saliency,
             compiled=compiled,
             jit=jit,
         )
@@ -751,7 +760,9 @@ def _check(
     min_size: int,
     averaging: float,
     style_scale: float,
+    style_depth: int,
     style_falloff: float,
+    saliency: float,
     patience: int | None,
     weights: Mapping[str, float],
 ) -> None:
@@ -772,7 +783,7 @@ def _check(
             raise ArgumentError(f"{name} {weight}: give at least 0")
     if not scale_factor > 1:
         raise ArgumentError(f"scale_factor {scale_factor}: give more than 1")
-    for name, value in (("steps", steps), ("patience", patience)):
+    for name, value in (("steps", steps), ("patience", patience), ("style_depth", style_depth)):
         if value is not None and value < 1:
             raise ArgumentError(f"{name} {value}: give at least 1")
     for name, value in (("size", size), ("min_size", min_size)):
@@ -782,5 +793,7 @@ def _check(
         raise ArgumentError(f"averaging {averaging}: give 0 up to, but not, 1")
     if not style_falloff > 0:
         raise ArgumentError(f"style_falloff {style_falloff}: give more than 0")
+    if not 0 <= saliency <= 1:
+        raise ArgumentError(f"saliency {saliency}: give 0 to 1")
     if not style_scale > 0:
         raise ArgumentError(f"style_scale {style_scale}: give more than 0")

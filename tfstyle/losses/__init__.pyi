@@ -28,6 +28,7 @@ from .style import (
     gatys_content_loss as gatys_content_loss,
     gatys_style_loss as gatys_style_loss,
     gram as gram,
+    saliency as saliency,
     style_loss as style_loss,
     wasserstein_style_loss as wasserstein_style_loss,
 )

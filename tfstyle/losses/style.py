@@ -92,7 +92,9 @@ def _shares(weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return flat, tf.reduce_sum(flat, axis=1)
 
 
-def content_loss(*, features: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
+def content_loss(
+    *, features: tf.Tensor, target: tf.Tensor, weights: tf.Tensor | None = None
+) -> tf.Tensor:
     """Feature reconstruction relative to the target's energy: ||F - T||^2 / ||T||^2.
 
     Gatys et al. 2015, eq. 1, divided by the target's squared norm instead of multiplied by 1/2, so
@@ -100,14 +102,38 @@ def content_loss(*, features: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
 
     Args:
         features, target: [B, H, W, C]; the ratio is taken for each image.
+        weights: [B or 1, H, W, 1] of the positions in both sums, such as `saliency`; all alike
+            where None.
 
     Returns:
         Scalar float32, the mean over images.
     """
     features, target = tf.cast(features, "float32"), tf.cast(target, "float32")
-    error = tf.reduce_sum(tf.square(features - target), axis=[1, 2, 3])
-    energy = tf.reduce_sum(tf.square(target), axis=[1, 2, 3])
+    weights = tf.ones([]) if weights is None else weights
+    error = tf.reduce_sum(weights * tf.square(features - target), axis=[1, 2, 3])
+    energy = tf.reduce_sum(weights * tf.square(target), axis=[1, 2, 3])
     return tf.reduce_mean(tf.math.divide_no_nan(error, energy))
+
+
+def saliency(features: tf.Tensor) -> tf.Tensor:
+    """How much each position stands out: the squared distance of its features to their mean.
+
+    As Achanta et al. 2009, "Frequency-tuned Salient Region Detection", eq. 1, of features in place
+    of colours. What most of an image is, a sky or a wall, weighs little; a bird in it much.
+
+    Args:
+        features: [B, H, W, C] of the photos.
+
+    Returns:
+        [B, H, W, 1] float32, clipped at a quarter and at four times its mean, and then of mean 1;
+        1 everywhere where all positions are equal.
+    """
+    features = tf.cast(features, "float32")
+    off = features - tf.reduce_mean(features, axis=[1, 2], keepdims=True)
+    distance = tf.reduce_sum(tf.square(off), axis=-1, keepdims=True)
+    mean = tf.reduce_mean(distance, axis=[1, 2], keepdims=True)
+    clipped = tf.clip_by_value(tf.math.divide_no_nan(distance, mean), 0.25, 4.0)
+    return clipped / tf.reduce_mean(clipped, axis=[1, 2], keepdims=True)
 
 
 def style_loss(
@@ -241,14 +267,18 @@ def _layer_weights(
     return layer_weights
 
 
-def gatys_content_loss(*, features: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
+def gatys_content_loss(
+    *, features: tf.Tensor, target: tf.Tensor, weights: tf.Tensor | None = None
+) -> tf.Tensor:
     """1/2 sum (F - P)^2 over positions and channels; Gatys et al. 2015, eq. 1, as published.
 
     It grows with the image and differs between layers: `content_loss` does not. `features`,
-    `target`: [B, H, W, C]. Returns a scalar float32, the mean over images.
+    `target`: [B, H, W, C]; `weights`: as there, none as published. Returns a scalar float32, the
+    mean over images.
     """
-    error = tf.cast(features, "float32") - tf.cast(target, "float32")
-    return tf.reduce_mean(tf.reduce_sum(tf.square(error), axis=[1, 2, 3])) / 2
+    error = tf.square(tf.cast(features, "float32") - tf.cast(target, "float32"))
+    error = error if weights is None else weights * error
+    return tf.reduce_mean(tf.reduce_sum(error, axis=[1, 2, 3])) / 2
 
 
 def gatys_style_loss(

@@ -26,6 +26,7 @@ from .distances import (
     lpips as lpips,
     psnr as psnr,
     style_distance as style_distance,
+    subject_distance as subject_distance,
 )
 from .sets import (
     KID_LAYER as KID_LAYER,

@@ -21,6 +21,8 @@ from tfstyle.errors import ArgumentError
 from tfstyle.metrics.artefacts import as_picture, luma_of
 
 LAYERS = (*losses.STYLE_LAYERS, losses.CONTENT_LAYER)
+# It sees things rather than their parts, and the most salient of its positions are the subject.
+SUBJECT_LAYER, SUBJECT_SHARE = losses.STYLE_LAYERS[4], 0.2
 # Below it the deepest layer has no positions, and its Gram matrix is 0 / 0.
 _MIN_SIDE = 16
 
@@ -38,6 +40,7 @@ class Scores:
     style_distance: float
     relative_style_distance: float
     content_distance: float
+    subject_distance: float
 
 
 def as_batch(image: np.ndarray, least: int = _MIN_SIDE) -> tf.Tensor:
@@ -55,6 +58,17 @@ def as_batch(image: np.ndarray, least: int = _MIN_SIDE) -> tf.Tensor:
             "extractor's last layer is at a sixteenth. Give a larger image or a larger size."
         )
     return batch
+
+
+def _of_one_size(name: str, output: np.ndarray, content: np.ndarray) -> tuple[tf.Tensor, tf.Tensor]:
+    """Both as batches."""
+    of_output, of_content = as_batch(output), as_batch(content)
+    if of_output.shape != of_content.shape:
+        raise ArgumentError(
+            f"{name} distance of {of_output.shape[1]}x{of_output.shape[2]} (output) and "
+            f"{of_content.shape[1]}x{of_content.shape[2]} (content): resize one to the other first."
+        )
+    return of_output, of_content
 
 
 def grams_of(of_image: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -77,6 +91,24 @@ def content_distance_of(
     return float(
         losses.content_loss(features=output_features[layer], target=content_features[layer])
     )
+
+
+def subject_distance_of(
+    output_features: Mapping[str, tf.Tensor], content_features: Mapping[str, tf.Tensor]
+) -> float:
+    """`subject_distance` of features."""
+    output, content = (
+        np.asarray(of[SUBJECT_LAYER], "float64") for of in (output_features, content_features)
+    )
+    # What all positions share, whatever is there, is of the palette and the light.
+    output, content = (of - of.mean(axis=(1, 2), keepdims=True) for of in (output, content))
+    saliency = np.sum(content**2, axis=-1)
+    lengths = np.sqrt(np.sum(output**2, axis=-1) * saliency)
+    alike = np.sum(output * content, axis=-1) / np.maximum(lengths, 1e-12)
+    # A plain photo has no subject to lose.
+    alike = np.where(saliency > 1e-9, alike, 1)
+    weights = np.where(saliency >= np.quantile(saliency, 1 - SUBJECT_SHARE), saliency + 1e-12, 0)
+    return float(1 - np.average(alike, weights=weights))
 
 
 def style_distance(output: np.ndarray, style: np.ndarray, *, extractor: Extractor) -> float:
@@ -106,13 +138,30 @@ def content_distance(output: np.ndarray, content: np.ndarray, *, extractor: Extr
     Raises:
         ValueError: where the sizes differ or are smaller.
     """
-    output, content = as_batch(output), as_batch(content)
-    if output.shape != content.shape:
-        raise ArgumentError(
-            f"content distance of {output.shape[1]}x{output.shape[2]} (output) and "
-            f"{content.shape[1]}x{content.shape[2]} (content): resize one to the other first."
-        )
+    output, content = _of_one_size("content", output, content)
     return content_distance_of(extractor(output), extractor(content))
+
+
+def subject_distance(output: np.ndarray, content: np.ndarray, *, extractor: Extractor) -> float:
+    """Whether what the photo is of is still there: 1 - local correlation where it stands out.
+
+    The cosine of both images' features at block5_conv1, less their means over the image, averaged
+    over the fifth of the positions that is furthest from the photo's mean (as in
+    `losses.saliency`), weighted by that distance. `content_distance` may stay small where a small
+    thing is lost before a large ground, and be large where only a sky was painted over.
+
+    Args:
+        output, content: [H, W, 3] in [0, 1], of one size, at least 16 pixels a side.
+        extractor: gives `LAYERS`.
+
+    Returns:
+        0 for the photo itself, around 1 where nothing of it is left.
+
+    Raises:
+        ValueError: where the sizes differ or are smaller.
+    """
+    output, content = _of_one_size("subject", output, content)
+    return subject_distance_of(extractor(output), extractor(content))
 
 
 def evaluate(
@@ -147,6 +196,7 @@ def evaluate(
         style_distance=distance,
         relative_style_distance=distance / max(style_distance_of(of_content, style_grams), 1e-12),
         content_distance=content_distance_of(of_output, of_content),
+        subject_distance=subject_distance_of(of_output, of_content),
     )
 
 
