@@ -67,6 +67,7 @@ def train(
         style_grams=vgg.grams([painting]),
         optimizer=optimizer,
         **weights.numbers,
+        balance=run.balance(weights),
     )
     validator = metrics.Validator(photos=judged, paintings=[painting])
 

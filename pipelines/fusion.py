@@ -77,6 +77,7 @@ def train(
         style_grams=vgg.grams(pictures.values()),
         optimizer=optimizer,
         **weights.numbers,
+        balance=run.balance(weights),
     )
     validators = [metrics.Validator(photos=judged, paintings=[each]) for each in pictures.values()]
 

@@ -119,6 +119,7 @@ def train(
         warmup_steps=warmup_steps,
         pool=pool if pool_size else None,
         **weights.numbers,
+        balance=run.balance(weights),
     )
     judge = metrics.Validator(
         photos=judged,

@@ -111,6 +111,7 @@ def train(
         **optimizers,
         class_weight=class_weight,
         **weights.numbers,
+        balance=run.balance(weights),
     )
 
     # Judges

@@ -44,7 +44,11 @@ def folders(tmp_path_factory):
 @pytest.mark.parametrize(
     ("module", "flags", "losses"),
     [
-        ("pipelines.fast", ["--depth=1", "--style=paintings/0.png"], {"style"}),
+        (
+            "pipelines.fast",
+            ["--depth=1", "--style=paintings/0.png", "--target=content=0.8", "--validate_every=2"],
+            {"style", "style_weight"},
+        ),
         # On photos kept out; on the bundled ones test_gan runs it.
         pytest.param(
             "pipelines.gan",
@@ -74,6 +78,8 @@ def test_pipeline_trains_exports_and_shows(folders, module, flags, losses):
     assert card["figures"]["count"] == 1
     assert np.isfinite(card["figures"]["relative_style_distance"])
     assert losses <= card["losses"].keys()
+    told = "target content=0.8: the photos kept out end at "
+    assert (told in result.stderr) == ("style_weight" in losses)
     assert images.read(run_folder / "result.jpg").shape[0] > 1
     out = stylize.Stylizer.load(models / f"{name}.tflite")(samples.photo("chelsea"))
     assert out.shape == samples.photo("chelsea").shape
@@ -108,6 +114,8 @@ def test_dry_run_prints_the_options_and_does_nothing(tmp_path):
         (["--content=nowhere"], "nowhere"),
         (["--style=paper.jpg"], "paper.jpg"),
         (["--steps=0"], "steps 0"),
+        (["--target=tv=1"], "target tv=1: give content=X or style=X"),
+        (["--target=style=1", "--style_weight=0"], "give one above 0 to begin with"),
     ],
 )
 def test_what_the_user_can_mend_is_one_line_and_leaves_nothing(tmp_path, flags, message):

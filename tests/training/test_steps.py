@@ -585,7 +585,8 @@ def train(system, precision, clip_norm, strategy):
                 norm = "spectral"
                 pool = image_pool.ImagePool(2, (32, 32))
                 more = dict(
-                    d_steps=2, warmup_steps=1, pool=pool, identity_weight=0.5, color_weight=1.0
+                    d_steps=2, warmup_steps=1, pool=pool, identity_weight=0.5, color_weight=1.0,
+                    balance=training.Balance(("style", 0.1), weight=0.5, steps=30),
                 )
             discriminator = discriminators.patch_discriminator(width=4, layers=1, norm=norm)
             networks.append(discriminator)

@@ -35,7 +35,7 @@ def _extractor():
 
 
 def _train_gan(runs, *, pause=0.0, **options):
-    """Everything with a state: two networks and optimizers, batch norm, dropout, EMA, real data."""
+    """All that has a state: two networks and optimizers, batch norm, dropout, EMA, a balance."""
     options = dataclasses.replace(OPTIONS, runs=str(runs), **options)
     training.prepare(options)
     generator = generators.unet_generator(width=4, residual_blocks=1, norm="batch", dropout=0.3)
@@ -45,6 +45,7 @@ def _train_gan(runs, *, pause=0.0, **options):
         "discriminator": discriminator,
         "generator_optimizer": training.adam(1e-3, generator.trainable_variables, clip_norm=1.0),
         "discriminator_optimizer": training.adam(1e-3, discriminator.trainable_variables),
+        "balance": training.Balance(("content", 0.3), weight=1.0, steps=options.steps),
     }
     ema = training.Ema(generator, 0.9)
     extractor = _extractor()
@@ -83,7 +84,7 @@ def _train_gan(runs, *, pause=0.0, **options):
     weights = [weight for model in models for weight in model.get_weights()]
     for name in ("generator_optimizer", "discriminator_optimizer"):
         weights += [np.asarray(variable.value) for variable in state[name].variables]
-    return weights
+    return weights + [variable.numpy() for variable in state["balance"].variables]
 
 
 def _train_with_others(runs, *, pause=0.0, **options):

@@ -1,7 +1,9 @@
 """The weights of the losses: the flags that recipes share."""
 
 import dataclasses
+import math
 
+from tfstyle.errors import ArgumentError
 from tfstyle.losses.style import CONTENT_LAYER
 
 
@@ -17,6 +19,8 @@ class Weights:
         tv_weight: of total variation; more is smoother.
         checkerboard_weight: of patterns of the periods of up-sampling; 0 to not compute them. Crops
             must be of 128 pixels or more.
+        target: content=X or style=X, the loss at which the training shall end: style_weight, which
+            is then only where it begins, is moved until it does.
     """
 
     content_layers: str = CONTENT_LAYER
@@ -24,6 +28,34 @@ class Weights:
     style_weight: float = 10.0
     tv_weight: float = 0.0
     checkerboard_weight: float = 0.0
+    target: str = ""
+
+    def __post_init__(self) -> None:
+        if self.aim and not self.style_weight > 0:
+            raise ArgumentError(
+                f"target {self.target} with style_weight {self.style_weight:g}: give one above 0 "
+                "to begin with"
+            )
+
+    @property
+    def aim(self) -> tuple[str, float] | None:
+        """("content" or "style", where that loss shall end) of `target`; None where there is none.
+
+        Raises:
+            ValueError: for another text.
+        """
+        if not self.target:
+            return None
+        name, _, text = self.target.partition("=")
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if name not in ("content", "style") or not (value > 0 and math.isfinite(value)):
+            raise ArgumentError(
+                f"target {self.target}: give content=X or style=X, X above 0, such as content=0.8"
+            )
+        return name, value
 
     @property
     def numbers(self) -> dict[str, float]:

@@ -43,7 +43,16 @@ def over_styles(
 
 
 def with_total(figures: dict[str, float], weights: losses.Weights) -> dict[str, float]:
-    """Figures of a `Validator`, first of all the weighted sum that a training lets fall."""
+    """Figures of a `Validator`, first of all what a training lets fall.
+
+    That is the weighted sum of content and style distance. With a target for one of them it is the
+    other, times 1 + (how far the one is off / 10 %)^2: the weight of the style has no say then.
+    """
+    if weights.aim:
+        name, value = weights.aim
+        off = figures[f"{name}_distance"] / value - 1
+        other = figures["style_distance" if name == "content" else "content_distance"]
+        return {"total": other * (1 + (off / 0.1) ** 2), **figures}
     total = weights.content_weight * figures["content_distance"]
     total += weights.style_weight * figures["style_distance"]
     return {"total": total, **figures}

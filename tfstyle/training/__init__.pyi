@@ -1,3 +1,6 @@
+from .balance import (
+    Balance as Balance,
+)
 from .folders import (
     RunFolder as RunFolder,
     card as card,

@@ -56,8 +56,13 @@ def on_balance(recent: Losses, weights: Mapping[str, float]) -> dict[str, str]:
     weight of 0 was meant so, and one loss alone has nothing to be balanced with.
 
     Args:
-        weights: {name of a loss: its weight in the total}.
+        weights: {name of a loss: its weight in the total}; one that a step tells with its losses,
+            as "style_weight", has changed since.
     """
+    weights = {
+        name: recent[-1].get(f"{name}_weight", weight) if recent else weight
+        for name, weight in weights.items()
+    }
     sizes = {
         name: abs(weight) * statistics.fmean(abs(values[name]) for values in recent)
         for name, weight in weights.items()

@@ -11,9 +11,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfstyle import images
+from tfstyle import images, losses
 from tfstyle.networks import recorded
 from tfstyle.training import folders, loop
+from tfstyle.training.balance import Balance
 from tfstyle.training.optimizers import Ema
 from tfstyle.training.strategy import Options, is_chief, prepare, shard
 
@@ -77,6 +78,13 @@ class Run:
         if initial:
             folders.start_from(generator, initial)
 
+    def balance(self, weights: losses.Weights) -> Balance | None:
+        """What moves the weight of the style to the target of `weights`; None without one."""
+        if not weights.aim:
+            return None
+        with self.scope():
+            return Balance(weights.aim, weight=weights.style_weight, steps=self.options.steps)
+
     def fit(
         self,
         step: Any,
@@ -104,6 +112,12 @@ class Run:
         """
         called = [callback for callback in callbacks if callback]
 
+        figures: dict[str, float] = {}
+
+        def judge():
+            figures.update(validate())
+            return figures
+
         def report(progress):
             for callback in called:
                 callback(progress)
@@ -119,9 +133,11 @@ class Run:
             sample=sample,
             callback=report if called else None,
             weights=step.weights,
-            validate=validate,
+            validate=judge,
         )
         if self.chief:
+            if balance := getattr(step, "balance", None):
+                print(balance.told(figures), file=sys.stderr)
             for callback in called:
                 getattr(callback, "finish", lambda: None)()
         return self.losses

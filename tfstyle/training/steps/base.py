@@ -97,6 +97,27 @@ def weights_of(step: Any, names: Sequence[str], optional: Sequence[str]) -> dict
     return {name: getattr(step, f"{name}_weight") for name in names}
 
 
+def led(step: Any) -> dict[str, Any]:
+    """{"style": its weight now} of a step that has a `training.Balance`; to be put over others."""
+    return {"style": step.balance.style_weight} if step.balance else {}
+
+
+def follow(
+    step: Any, values: Mapping[str, tf.Tensor], active: tf.Tensor | float = 1.0
+) -> dict[str, tf.Tensor]:
+    """Moves the weight of the style of a step that has a `training.Balance`, and tells it."""
+    if not step.balance:
+        return {}
+    used = tf.identity(step.balance.style_weight)
+    step.balance.update(values, active)
+    return {"style_weight": used}
+
+
+def balance_of(step: Any) -> dict[str, Any]:
+    """What a checkpoint holds of a step's `training.Balance`."""
+    return {"balance": step.balance} if step.balance else {}
+
+
 def weighted_total(values: Mapping[str, tf.Tensor], weights: Mapping[str, Any]) -> tf.Tensor:
     return tf.add_n([weights[name] * value for name, value in values.items()])
 

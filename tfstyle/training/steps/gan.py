@@ -15,11 +15,15 @@ import tensorflow as tf
 from tfstyle import losses
 from tfstyle.errors import ArgumentError
 from tfstyle.training import image_pool
+from tfstyle.training.balance import Balance
 from tfstyle.training.steps.base import (
     accuracies,
     apply,
+    balance_of,
     content_of,
+    follow,
     hold_back,
+    led,
     mean_of_all,
     networks_of,
     weighted_total,
@@ -62,6 +66,7 @@ class GanStep:
         d_steps: int = 1,
         warmup_steps: int = 0,
         pool: image_pool.ImagePool | None = None,
+        balance: Balance | None = None,
     ) -> None:
         """
         Args:
@@ -80,6 +85,7 @@ class GanStep:
             warmup_steps: see above.
             pool: what the discriminator is shown of the generator's images; all as they come where
                 None.
+            balance: gives the weight of the style in place of style_weight, and moves it.
         """
         for name, value, least in (("d_steps", d_steps, 1), ("warmup_steps", warmup_steps, 0)):
             if value < least:
@@ -103,6 +109,7 @@ class GanStep:
         self.d_steps = d_steps
         self.warmup_steps = warmup_steps
         self.pool = pool
+        self.balance = balance
 
     @tf.function(autograph=False)
     def __call__(
@@ -140,12 +147,12 @@ class GanStep:
             values = self._terms(stylized, photos, paintings, noise, training=True)
             weights = {
                 name: (1.0 if name == "content" else active) * weight
-                for name, weight in self.weights.items()
+                for name, weight in (self.weights | led(self)).items()
             }
             total = weighted_total(values, weights)
             scaled = self.generator_optimizer.scale_loss(total)
         apply(self.generator_optimizer, tape, scaled, self.generator.trainable_variables)
-        return {"total": total, **values, **judged}
+        return {"total": total, **values, **judged, **follow(self, values, active)}
 
     @property
     def weights(self) -> dict[str, float]:
@@ -156,7 +163,7 @@ class GanStep:
     @property
     def state(self) -> dict:
         """What a checkpoint holds, by name."""
-        return networks_of(self) | ({"pool": self.pool} if self.pool else {})
+        return networks_of(self) | ({"pool": self.pool} if self.pool else {}) | balance_of(self)
 
     def terms(
         self,

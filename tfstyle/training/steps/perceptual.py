@@ -7,7 +7,16 @@ import keras
 import tensorflow as tf
 
 from tfstyle import losses
-from tfstyle.training.steps.base import apply, content_of, weighted_total, weights_of
+from tfstyle.training.balance import Balance
+from tfstyle.training.steps.base import (
+    apply,
+    balance_of,
+    content_of,
+    follow,
+    led,
+    weighted_total,
+    weights_of,
+)
 
 _FORMULAS = {
     "relative": (losses.content_loss, losses.style_loss),
@@ -38,6 +47,7 @@ class PerceptualStep:
         checkerboard_weight: float = 0.0,
         layer_weights: Mapping[str, float] | None = None,
         formula: Literal["relative", "gatys"] = "relative",
+        balance: Balance | None = None,
     ) -> None:
         """
         Args:
@@ -51,6 +61,7 @@ class PerceptualStep:
             content_weight, style_weight, tv_weight, checkerboard_weight: of the losses named so.
             layer_weights: {layer: weight} within the style loss; equal where None.
             formula: of content and style loss; "gatys" takes them as published.
+            balance: gives the weight of the style in place of style_weight, and moves it.
         """
         self.generator = generator
         self.extractor = extractor
@@ -64,6 +75,7 @@ class PerceptualStep:
         self.checkerboard_weight = checkerboard_weight
         self.layer_weights = layer_weights
         self.content_loss, self.style_loss = _FORMULAS[formula]
+        self.balance = balance
 
     @tf.function(autograph=False)
     def __call__(
@@ -77,15 +89,17 @@ class PerceptualStep:
     ) -> dict[str, tf.Tensor]:
         """One update on photos [B, H, W, 3] in [0, 1]; returns unweighted losses and total.
 
+        With a `balance` also "style_weight", that of this step.
+
         `style_weights` [B, styles], for a generator of several styles: how much of each an image
         gets. The target of a blend is the blend of the Gram matrices.
         """
         with tf.GradientTape() as tape:
             values = self.terms(photos, style_weights, training=True)
-            total = weighted_total(values, self.weights)
+            total = weighted_total(values, self.weights | led(self))
             scaled = self.optimizer.scale_loss(total)
         apply(self.optimizer, tape, scaled, self.generator.trainable_variables)
-        return {"total": total, **values}
+        return {"total": total, **values, **follow(self, values)}
 
     @property
     def weights(self) -> dict[str, float]:
@@ -95,7 +109,7 @@ class PerceptualStep:
     @property
     def state(self) -> dict:
         """What a checkpoint holds, by name."""
-        return {"generator": self.generator, "optimizer": self.optimizer}
+        return {"generator": self.generator, "optimizer": self.optimizer, **balance_of(self)}
 
     def terms(
         self, photos: tf.Tensor, style_weights: tf.Tensor | None = None, *, training: bool = False

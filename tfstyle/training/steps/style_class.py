@@ -6,9 +6,13 @@ import keras
 import tensorflow as tf
 
 from tfstyle import losses
+from tfstyle.training.balance import Balance
 from tfstyle.training.steps.base import (
     apply_both,
+    balance_of,
     content_of,
+    follow,
+    led,
     networks_of,
     weighted_total,
     weights_of,
@@ -47,6 +51,7 @@ class StyleClassStep:
         class_weight: float,
         tv_weight: float = 0.0,
         checkerboard_weight: float = 0.0,
+        balance: Balance | None = None,
     ) -> None:
         """
         Args:
@@ -59,6 +64,7 @@ class StyleClassStep:
             content_layers: layers whose content losses are averaged.
             content_weight, style_weight, class_weight, tv_weight, checkerboard_weight: of the
                 generator's losses named so.
+            balance: gives the weight of the style in place of style_weight, and moves it.
         """
         self.generator = generator
         self.discriminator = discriminator
@@ -73,6 +79,7 @@ class StyleClassStep:
         self.class_weight = class_weight
         self.tv_weight = tv_weight
         self.checkerboard_weight = checkerboard_weight
+        self.balance = balance
 
     @tf.function(autograph=False)
     def __call__(
@@ -106,7 +113,7 @@ class StyleClassStep:
             values = self._terms(stylized, of_stylized, photos, style_weights)
             discriminator_total = _cross_entropy(logits=of_paintings, labels=own)
             discriminator_total += _cross_entropy(logits=of_stylized, labels=generated)
-            total = weighted_total(values, self.weights)
+            total = weighted_total(values, self.weights | led(self))
             generator_scaled = self.generator_optimizer.scale_loss(total)
             discriminator_scaled = self.discriminator_optimizer.scale_loss(discriminator_total)
         apply_both(self, generator_tape, generator_scaled, discriminator_tape, discriminator_scaled)
@@ -117,6 +124,7 @@ class StyleClassStep:
             "real_accuracy": _agreement(of_paintings, own),
             "fake_accuracy": _agreement(of_stylized, generated),
             "as_wanted": _agreement(of_stylized, wanted),
+            **follow(self, values),
         }
 
     @property
@@ -127,7 +135,7 @@ class StyleClassStep:
     @property
     def state(self) -> dict:
         """What a checkpoint holds, by name."""
-        return networks_of(self)
+        return networks_of(self) | balance_of(self)
 
     def terms(
         self, photos: tf.Tensor, style_weights: tf.Tensor, *_: tf.Tensor, training: bool = False
