@@ -722,10 +722,17 @@ def test_the_validator_gives_what_each_measure_gives(photo, style, vgg16, alexne
     figures = metrics.Validator(photos=[path, large], paintings=[style], size=200)(softer)
     pairs = [(image, softer(image)) for image in (images.read(path), large)]
     scores = [metrics.evaluate(o, i, style, extractor=vgg16, size=200) for i, o in pairs]
+    judge = metrics.BrushworkJudge(style, extractor=vgg16, size=200)
+    hands = [judge(o, i) for i, o in pairs]
     expected = {
         "relative_style_distance": [score.relative_style_distance for score in scores],
         "style_distance": [score.style_distance for score in scores],
         "content_distance": [score.content_distance for score in scores],
+        "subject_distance": [score.subject_distance for score in scores],
+        "sliced_wasserstein": [hand.sliced_wasserstein for hand in hands],
+        "palette_distance": [hand.palette_distance for hand in hands],
+        "chroma_noise": [hand.chroma_noise for hand in hands],
+        "repetition": [hand.repetition for hand in hands],
         "lpips": [metrics.lpips(o, i, extractor=alexnet) for i, o in pairs],
         # Of the larger one alone.
         "checkerboard": [max(metrics.checkerboard(pairs[1][1]).values())],
@@ -749,6 +756,7 @@ def test_the_validator_finds_an_untouched_photo_untouched(photo, style):
 def test_several_paintings_are_one_style_by_their_mean_gram_matrix(photo, style, vgg16):
     paintings = [style, photo[:, ::-1]]
     figures = metrics.Validator(photos=[photo], paintings=paintings)(lambda image: image)
+    assert not {"sliced_wasserstein", "palette_distance", "chroma_noise"} & figures.keys()
     grams = [
         {layer: losses.gram(values[layer]) for layer in losses.STYLE_LAYERS}
         for values in (vgg16(painting[None]) for painting in paintings)

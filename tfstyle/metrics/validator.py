@@ -12,6 +12,14 @@ import tensorflow as tf
 from tfstyle import features, images, losses
 from tfstyle.errors import ArgumentError
 from tfstyle.metrics.artefacts import border_marks, checkerboard
+from tfstyle.metrics.brushwork import (
+    WINDOW,
+    chroma_noise,
+    palette_distance,
+    relative_wasserstein,
+    repetition,
+    sliced_wasserstein,
+)
 from tfstyle.metrics.distances import (
     LAYERS,
     LPIPS_MIN_SIDE,
@@ -20,6 +28,7 @@ from tfstyle.metrics.distances import (
     grams_of,
     lpips,
     style_distance_of,
+    subject_distance_of,
 )
 from tfstyle.metrics.sets import KID_SIZE, kid, pooled_features
 
@@ -101,7 +110,10 @@ class Validator:
 
             - vgg16_kid: of stylized photos and paintings, ten of each at least; see `vgg16_kid`.
             - relative_style_distance, style_distance: see `evaluate`.
-            - content_distance: see `content_distance`.
+            - content_distance, subject_distance: see there.
+            - sliced_wasserstein: relative to the photo's; palette_distance, chroma_noise: see there;
+              of a single painting, since the mean of several has no hand.
+            - repetition: where the photo is calm; of images of 96 pixels a side.
             - lpips: from the photo to the stylized one; see `lpips`.
             - checkerboard: the largest of the strides; of images of 128 pixels a side.
             - border_marks: of images of 48 pixels a side.
@@ -123,6 +135,11 @@ class Validator:
                     "style_distance": distance,
                 }
             found["content_distance"] = content_distance_of(of_output, of_photo)
+            found["subject_distance"] = subject_distance_of(of_output, of_photo)
+            if len(self._paintings) == 1:
+                found |= self._hand(output, photo)
+            if min(photo.shape[:2]) >= WINDOW:
+                found["repetition"] = repetition(output, photo)
             if min(photo.shape[:2]) >= LPIPS_MIN_SIDE:
                 found["lpips"] = lpips(output, photo, extractor=self._alexnet)
             if min(photo.shape[:2]) >= 128:
@@ -137,6 +154,18 @@ class Validator:
         pooled = pooled_features(outputs, self._vgg16, KID_SIZE, 8)
         subset_size = min(len(pooled), len(self._pooled))
         return {"vgg16_kid": kid(pooled, self._pooled, subset_size=subset_size)[0], **means}
+
+    def _hand(self, output: np.ndarray, photo: np.ndarray) -> dict[str, float]:
+        """How like the painter's hand an output is, by the measures that are quick."""
+        (painting,) = map(self._read, self._paintings)
+        wasserstein = (
+            sliced_wasserstein(image, painting, extractor=self._vgg16) for image in (output, photo)
+        )
+        return {
+            "sliced_wasserstein": relative_wasserstein(*wasserstein),
+            "palette_distance": palette_distance(output, painting),
+            "chroma_noise": chroma_noise(output, painting),
+        }
 
     def _read(self, image: str | os.PathLike | np.ndarray) -> np.ndarray:
         image = np.asarray(image) if isinstance(image, np.ndarray) else images.read(image)
