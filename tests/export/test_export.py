@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 import struct
+import types
 import zlib
 from pathlib import Path
 
@@ -407,7 +408,7 @@ def quick(monkeypatch):
         (Path(folder) / "saved_model.pb").write_bytes(b"graph")
 
     monkeypatch.setattr(tf.saved_model, "save", save)
-    monkeypatch.setattr(saved_model.signatures, "describe", lambda *_: {})
+    monkeypatch.setattr(tf.saved_model, "load", lambda _: types.SimpleNamespace(signatures={}))
     monkeypatch.setattr(convert.Conversion, "to", lambda _, variant: variant.encode())
     monkeypatch.setattr(saved_model, "_parity", lambda *_: {})
     monkeypatch.setattr(saved_model, "_memory", lambda *_: 100)
