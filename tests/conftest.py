@@ -111,7 +111,7 @@ def _what_was_imported_is_not_looked_through_again():
     gc.collect()
     gc.freeze()
     usual = gc.get_threshold()
-    gc.set_threshold(20_000, 20, 20)
+    gc.set_threshold(20_000, 10, 10)
     yield
     gc.set_threshold(*usual)
     gc.unfreeze()
