@@ -56,9 +56,9 @@ hypothesis.settings.load_profile("tfstyle")
 # Files whose tests take long, the longest first. Processes take whole files, and one that began
 # last with the longest would leave the others idle.
 LONG = """
-learning export device fusion style_class training gan clahe explain_command pipelines dcgan_mnist
-steps serving metrics gatys objective stylizer features explain rebuild web explain_training
-networks cli data tflite cli_optimize explain_health explain_units
+data steps explain_command learning training images fusion serving cli_optimize gatys export
+style_class gan device features metrics networks dcgan_mnist side_effects runners objective stylizer
+clahe web rebuild explain_health pipelines quality runs explain_training explain tflite
 """.split()
 
 
