@@ -5,6 +5,7 @@ TensorFlow is imported where it is used: the process that only hands out tests d
 """
 
 import functools
+import gc
 import os
 import signal
 import tempfile
@@ -55,9 +56,9 @@ hypothesis.settings.load_profile("tfstyle")
 # Files whose tests take long, the longest first. Processes take whole files, and one that began
 # last with the longest would leave the others idle.
 LONG = """
-learning export device fusion style_class training gan clahe explain_command pipelines dcgan_mnist
-steps serving metrics gatys objective stylizer features explain rebuild web explain_training
-networks cli data tflite cli_optimize explain_health explain_units
+data steps explain_command learning training images fusion serving cli_optimize gatys export
+style_class gan device features metrics networks dcgan_mnist side_effects runners objective stylizer
+clahe web rebuild explain_health pipelines quality runs explain_training explain tflite
 """.split()
 
 
@@ -98,6 +99,25 @@ def _same_seeds_for_every_test():
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _what_was_imported_is_not_looked_through_again():
+    """Python looks for garbage among all objects, and TensorFlow makes and imports very many.
+
+    The converter to TFLite has it look after each file; without this, that takes a tenth of the
+    time of all tests.
+    """
+    import keras  # noqa: F401
+    import tensorflow  # noqa: F401
+
+    gc.collect()
+    gc.freeze()
+    usual = gc.get_threshold()
+    gc.set_threshold(20_000, 10, 10)
+    yield
+    gc.set_threshold(*usual)
+    gc.unfreeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _nothing_is_drawn_twice():
     """A picture drawn by code takes half a second and is the same each time."""
     from tfstyle.data import drawn
@@ -111,6 +131,23 @@ def _nothing_is_drawn_twice():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(drawn, "style", style)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_is_unpacked_twice():
+    """The weights that come with the package take a fifth of a second for each network."""
+    from tfstyle.features import bundled
+
+    own = bundled.read_bundled
+    once = functools.cache(own)
+
+    @functools.wraps(own)
+    def read_bundled(name, layers):
+        return once(name, tuple(layers))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bundled, "read_bundled", read_bundled)
         yield
 
 

@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import importlib
 import io
+import warnings
 from pathlib import Path
 
 import keras
@@ -17,6 +18,7 @@ import tensorflow as tf
 
 from tests import small_models
 from tfstyle import cli, export
+from tfstyle.training import loop
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,13 +30,15 @@ class Done:
     stderr: str
 
 
-def run(folder: Path, name: str, *flags: str, exported: bool = True) -> Done:
+def run(folder: Path, name: str, *flags: str, exported: bool = True, compiled: bool = True) -> Done:
     """Runs `python -m pipelines.NAME FLAGS` in a folder.
 
     Its export is as `small_models.quick_exports` has it.
 
     Args:
         exported: whether the export is made at all; a test of the training does without.
+        compiled: whether steps are, which takes longer than a few of them line by line; see the
+            fixture `eager`. Those of `fast` and `clahe` are compiled, as a user's are.
     """
     train = importlib.import_module(f"pipelines.{name}").train
     out, errors = io.StringIO(), io.StringIO()
@@ -43,6 +47,8 @@ def run(folder: Path, name: str, *flags: str, exported: bool = True) -> Done:
         patch.chdir(folder)
         if not exported:
             patch.setattr(export.Release, "write", lambda *_, **__: None)
+        if not compiled:
+            patch.setattr(loop, "fit", line_by_line(loop.fit))
         try:
             with contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors):
                 with pytest.raises(SystemExit) as stop:
@@ -50,6 +56,22 @@ def run(folder: Path, name: str, *flags: str, exported: bool = True) -> Done:
         finally:
             keras.config.set_dtype_policy(policy)
     return Done(stop.value.code or 0, out.getvalue(), errors.getvalue())
+
+
+def line_by_line(fit):
+    """`loop.fit` whose steps are not compiled."""
+
+    def eager(*args, **options):
+        tf.config.run_functions_eagerly(True)
+        try:
+            with warnings.catch_warnings():
+                # That datasets are graphs all the same.
+                warnings.filterwarnings("ignore", "Even though the .* option is set", UserWarning)
+                return fit(*args, **options)
+        finally:
+            tf.config.run_functions_eagerly(False)
+
+    return eager
 
 
 def cut_back(checkpoints: Path, step: int, last: int) -> None:

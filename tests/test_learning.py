@@ -29,7 +29,7 @@ def model(tmp_path_factory):
 
 def saved(generator, name, folder, photo, **card):
     """An export whole but for TFLite files, with this in its card."""
-    save(generator, folder / name / "1", photo)
+    save(generator, folder / name / "1", photo, alone="float")
     (folder / f"{name}.json").write_text(json.dumps({"name": name, "version": 1, **card}))
 
 

@@ -24,9 +24,9 @@ from tfstyle.data import drawn
 from tfstyle.explain import models
 from tfstyle.export import export
 from tfstyle.metrics import judges
+from tfstyle.networks import description
 
 ROOT = Path(__file__).parent.parent
-MODEL = ROOT / "saved_models" / "ten_styles"
 
 
 def process_state() -> dict:
@@ -61,6 +61,18 @@ def generator():
     return small_models.fast()
 
 
+@pytest.fixture(scope="module")
+def of_styles(photo, tmp_path_factory):
+    """Folder of an exported model of three styles."""
+    network = small_models.fusion()
+    folder = tmp_path_factory.mktemp("models") / "three"
+    small_models.save(network, folder / "1", photo, alone="float")
+    card = {"name": "three", "version": 1, "styles": ["a", "b", "c"]}
+    card["network"] = description.describe(network)
+    folder.with_suffix(".json").write_text(json.dumps(card))
+    return folder
+
+
 @pytest.fixture
 def unusual_state(monkeypatch):
     """A process with settings of its own."""
@@ -75,32 +87,34 @@ def unusual_state(monkeypatch):
     signal.signal(signal.SIGTERM, handler)
 
 
-def optimize(photo, generator, folder):
+def optimize(generator, model, folder):
     style = gatys.Style(drawn.style("swirls", 32))
-    gatys.optimize(photo, [style], backbone="vgg16_light", size=32, min_size=32, steps=2)
+    gatys.optimize(
+        drawn.style("mosaic", 48), [style], backbone="vgg16_light", size=32, min_size=32, steps=2
+    )
 
 
-def learn(photo, generator, folder):
+def learn(generator, model, folder):
     sizes = {"count": 1, "batch_size": 1, "crop_size": 32, "style_size": 32}
-    learning.learn(drawn.style("mosaic", 32), "new", model=MODEL, **sizes)
+    learning.learn(drawn.style("mosaic", 32), "new", model=model, **sizes)
 
 
-def export_one(photo, generator, folder):
+def export_one(generator, model, folder):
     export(generator, "tiny", directory=folder)
 
 
-def extract(photo, generator, folder):
+def extract(generator, model, folder):
     features.vgg16(["block1_conv1"])
     features.vgg16_light(["block1_conv1"])
     features.alexnet()
     features.layer_names.__wrapped__("densenet121")
 
 
-def look_into(photo, generator, folder):
-    assert models.load(MODEL)
+def look_into(generator, model, folder):
+    assert models.load(model)
 
 
-def train_judge(photo, generator, folder):
+def train_judge(generator, model, folder):
     judges.train_judge(np.zeros((20, 28, 28, 1), "float32"), np.arange(20) % 10, epochs=1, width=4)
 
 
@@ -109,12 +123,12 @@ CALLS = [optimize, learn, export_one, extract, look_into, train_judge]
 
 @pytest.mark.parametrize("call", CALLS, ids=lambda call: call.__name__)
 def test_a_call_of_the_library_leaves_the_process_as_it_was(
-    call, photo, generator, unusual_state, tmp_path, monkeypatch
+    call, generator, of_styles, unusual_state, tmp_path, monkeypatch
 ):
     # It has no way back.
     monkeypatch.setattr(machine, "keep_freed_memory", None)
     before = process_state()
-    call(photo, generator, tmp_path)
+    call(generator, of_styles, tmp_path)
     after = process_state()
     assert [name for name in before if before[name] != after[name]] == []
 

@@ -47,7 +47,8 @@ def source(generator):
 @pytest.fixture(scope="module")
 def exported(generator, tmp_path_factory):
     folder = tmp_path_factory.mktemp("models") / "tiny"
-    return small_models.save(generator, folder / "1", samples.photo("chelsea")[:48, :64])
+    photo = samples.photo("chelsea")[:48, :64]
+    return small_models.save(generator, folder / "1", photo, alone="float")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -67,6 +68,13 @@ def _nothing_is_converted_twice():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(convert.Conversion, "to", once)
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _files_of_any_size_are_timed_on_small_pictures():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(device, "TIMED_SIZE", (64, 64))
         yield
 
 
@@ -275,7 +283,7 @@ def test_a_model_is_read_from_all_that_there_is_of_it(
 
 def test_a_saved_model_of_several_styles_keeps_their_names(fusion, tmp_path):
     folder = tmp_path / "blend"
-    small_models.save(fusion, folder / "1", samples.photo("chelsea")[:48, :64])
+    small_models.save(fusion, folder / "1", samples.photo("chelsea")[:48, :64], alone="float")
     (tmp_path / "blend.json").write_text(json.dumps({"version": 1, "styles": STYLES}))
     source = device.read(folder)
     assert source.styles == tuple(STYLES)

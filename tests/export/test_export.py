@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 import struct
+import types
 import zlib
 from pathlib import Path
 
@@ -324,12 +325,12 @@ def test_parity_beyond_the_bound_names_the_artifact_and_leaves_nothing(
     assert not list(tmp_path.iterdir())
 
 
-def test_parity_is_not_had_by_nan(exported, photo):
+def test_parity_is_not_had_by_nan(exported, served, photo):
     broken = tiny_generator()
     broken.set_weights([np.full_like(w, np.nan) for w in broken.get_weights()])
     source = convert.from_keras(broken, "broken")
     with pytest.raises(ExportError, match="saved_model_float by max nan"):
-        saved_model._parity(source, photo, exported.saved_model, exported.tflite)
+        saved_model._parity(source, photo, served.signatures, exported.tflite)
 
 
 def test_interruption_leaves_nothing(generator, photo, tmp_path, monkeypatch):
@@ -407,7 +408,7 @@ def quick(monkeypatch):
         (Path(folder) / "saved_model.pb").write_bytes(b"graph")
 
     monkeypatch.setattr(tf.saved_model, "save", save)
-    monkeypatch.setattr(saved_model.signatures, "describe", lambda *_: {})
+    monkeypatch.setattr(tf.saved_model, "load", lambda _: types.SimpleNamespace(signatures={}))
     monkeypatch.setattr(convert.Conversion, "to", lambda _, variant: variant.encode())
     monkeypatch.setattr(saved_model, "_parity", lambda *_: {})
     monkeypatch.setattr(saved_model, "_memory", lambda *_: 100)

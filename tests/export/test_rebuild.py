@@ -28,7 +28,7 @@ def network(kind):
 
 def saved(generator, folder, photo, options, **card):
     """As an export leaves it, but for its TFLite files."""
-    small_models.save(generator, folder / "mine" / "1", photo)
+    small_models.save(generator, folder / "mine" / "1", photo, alone="float")
     card = {"name": "mine", "version": 1, "options": options | {"steps": 5}, **card}
     (folder / "mine.json").write_text(json.dumps(card))
     return folder / "mine"

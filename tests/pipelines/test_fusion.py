@@ -601,7 +601,7 @@ def trained(tmp_path_factory):
         (folder / "paintings").mkdir(exist_ok=True)
         images.write(folder / f"paintings/{name}.png", drawn.style("mosaic", 64, seed=seed))
     # Looked at here and not where it is resumed: a look changes no weight.
-    result = recipes.run(folder, "fusion", *TINY, "--explain")
+    result = recipes.run(folder, "fusion", *TINY, "--explain", compiled=False)
     assert result.returncode == 0, result.stderr
     return folder, result.stdout
 
@@ -642,7 +642,7 @@ def test_a_resumed_run_ends_bit_equal_to_one_never_stopped(trained, tmp_path):
         shutil.copytree(folder / name, tmp_path / name)
     checkpoints = tmp_path / "runs/tiny/checkpoints"
     recipes.cut_back(checkpoints, 2, 4)
-    result = recipes.run(tmp_path, "fusion", *TINY, exported=False)
+    result = recipes.run(tmp_path, "fusion", *TINY, exported=False, compiled=False)
     assert result.returncode == 0, result.stderr
     recipes.assert_ended_alike(folder / "runs/tiny/checkpoints", checkpoints, 2, 4)
 

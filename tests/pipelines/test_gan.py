@@ -91,21 +91,34 @@ def policy():
     keras.config.set_dtype_policy(before)
 
 
-# In float32 the other recipes are resumed too, and test_training kills a process.
-@pytest.mark.slow
-@pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
+# The other recipes are resumed too, compiled, and test_training kills a process.
+@pytest.mark.parametrize(
+    ("precision", "compiled"),
+    [
+        ("float32", False),
+        pytest.param("float32", True, marks=pytest.mark.slow),
+        pytest.param("mixed_float16", True, marks=pytest.mark.slow),
+    ],
+)
 def test_a_killed_run_ends_with_pool_average_noise_and_scale_of_one_that_was_not(
-    policy, tiny_extractor, tmp_path, precision
+    policy, tiny_extractor, tmp_path, monkeypatch, precision, compiled
 ):
-    whole = run(tmp_path / "whole", tiny_extractor, precision=precision)
+    if not compiled:
+        monkeypatch.setattr(training, "fit", recipes.line_by_line(training.fit))
+    options = {"precision": precision}
+    steps, killed = 5, 3
+    if not compiled:  # nor as long
+        steps, killed = 3, 2
+        options |= {"steps": steps, "checkpoint_every": 1}
+    whole = run(tmp_path / "whole", tiny_extractor, **options)
     with pytest.raises(Killed):
-        run(tmp_path / "killed", tiny_extractor, precision=precision, kill_after=3)
-    resumed = run(tmp_path / "killed", tiny_extractor, precision=precision)
+        run(tmp_path / "killed", tiny_extractor, kill_after=killed, **options)
+    resumed = run(tmp_path / "killed", tiny_extractor, **options)
     assert len(whole) == len(resumed)
     for one, other in zip(whole, resumed, strict=True):
         np.testing.assert_array_equal(one, other)
     *_, pooled, count = whole
-    assert count == 10 and pooled.std() > 0
+    assert count == 2 * steps and pooled.std() > 0
 
 
 TINY = [
@@ -123,7 +136,7 @@ def run_of_two_steps(tmp_path_factory):
     drawn.write_styles(folder / "paintings", "mosaic", count=2, size=64)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gan, "JUDGED_SIZE", 128)
-        result = recipes.run(folder, "gan", *TINY, "--explain")
+        result = recipes.run(folder, "gan", *TINY, "--explain", compiled=False)
     assert result.returncode == 0, result.stderr
     return folder, result.stdout
 

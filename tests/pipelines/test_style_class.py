@@ -212,14 +212,13 @@ def test_each_side_learns_where_the_other_stands_still(
 
 @pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize("norm", ["instance", "spectral", "none"])
-@pytest.mark.parametrize("value", [0.0, 1.0])
 def test_in_float16_losses_and_weights_stay_finite_on_saturated_images(
-    tiny_extractor, style_grams, mixed_float16, norm, value
+    tiny_extractor, style_grams, mixed_float16, norm
 ):
     generator, discriminator = small_generator(), small_discriminator(norm)
     assert discriminator.get_layer("scores").compute_dtype == "float16"
     step = step_of(tiny_extractor, style_grams, generator, discriminator)
-    flat = np.full((2, 32, 32, 3), value, np.float32)
+    flat = np.stack([np.full((32, 32, 3), value, np.float32) for value in (0, 1)])
     for _ in range(3):
         values = step(flat, EYE, flat, EYE)
         assert {value.dtype for value in values.values()} == {tf.float32}
@@ -470,7 +469,7 @@ def trained(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         for name, count in (("FITTED", 16), ("JUDGED", 8), ("VALIDATED", 2)):
             patch.setattr(f"pipelines.style_class.{name}", count)
-        result = recipes.run(folder, "style_class", *TINY, "--explain")
+        result = recipes.run(folder, "style_class", *TINY, "--explain", compiled=False)
     assert result.returncode == 0, result.stderr
     return folder, result.stdout
 
@@ -516,7 +515,7 @@ def test_a_resumed_run_ends_bit_equal_to_one_never_stopped(trained, tmp_path):
     shutil.copy(folder / "one.png", tmp_path)
     checkpoints = tmp_path / "runs/tiny/checkpoints"
     recipes.cut_back(checkpoints, 1, 3)
-    result = recipes.run(tmp_path, "style_class", *TINY, exported=False)
+    result = recipes.run(tmp_path, "style_class", *TINY, exported=False, compiled=False)
     assert result.returncode == 0, result.stderr
     recipes.assert_ended_alike(folder / "runs/tiny/checkpoints", checkpoints, 1, 3)
 

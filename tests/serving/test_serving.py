@@ -658,6 +658,7 @@ def test_a_new_version_takes_over_without_a_dropped_request(
 ):
     folder = shutil.copytree(folders["tiny"], tmp_path / "tiny")
     second = small_models.fast(seed=7)
+    made = small_models.save(second, tmp_path / "elsewhere" / "2", photo)
     answers = [
         model(images.from_uint8(batch), training=False).numpy()
         for model in (generators["tiny"], second)
@@ -678,7 +679,7 @@ def test_a_new_version_takes_over_without_a_dropped_request(
         url = f"http://127.0.0.1:{development.rest_port}"
         asking = [clients.submit(keep_asking) for _ in range(2)]
         wait_until(lambda: 1 in seen)
-        small_models.save(second, folder / "2", photo)
+        made.rename(folder / "2")
         wait_until(lambda: seen[-2:] == [2, 2])
         stop.set()
         for future in asking:

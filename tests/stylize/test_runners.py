@@ -38,7 +38,9 @@ def made(generator, tmp_path_factory):
 
     return {
         "keras": KerasRunner(generator),
-        "saved_model": SavedModelRunner(small_models.save(generator, folder / "x" / "1", photo)),
+        "saved_model": SavedModelRunner(
+            small_models.save(generator, folder / "x" / "1", photo, alone="float")
+        ),
         **{kind: TFLiteRunner(path, 2) for kind, path in paths.items()},
         "function": FunctionRunner(function, styles=len(source.styles)),
     }

@@ -65,8 +65,9 @@ def test_kernels_that_8_bits_cost_most_stay_exact(build, tmp_path):
     }[build]()
     source = convert.from_keras(small_models.shaken(network), "some")
     paths = {variant: tmp_path / f"{variant}.tflite" for variant in ("float32", "dynamic")}
-    for variant, path in paths.items():
-        path.write_bytes(convert.convert(source, variant))
+    with convert.Conversion(source) as conversion:
+        for variant, path in paths.items():
+            path.write_bytes(conversion.to(variant))
     exact, found = (kernels(paths[variant]) for variant in ("float32", "dynamic"))
     # The stem and two halvings; a block; two doublings and the head, which doubles too.
     assert [stride for _, stride in found] == [2, 2, 2, 1, 1, 1, 1, 1]

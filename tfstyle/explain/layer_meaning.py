@@ -43,7 +43,7 @@ def texture(
     optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.05, max(1, steps)))
     optimizer.build([pixels])
 
-    @tf.function
+    @tf.function(autograph=False)
     def step() -> None:
         with tf.GradientTape() as tape:
             gram = losses.gram(extractor(pixels)[layer])

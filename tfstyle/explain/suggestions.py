@@ -122,7 +122,7 @@ def refined(
     optimizer = keras.optimizers.Adam(0.01)
     optimizer.build([pixels])
 
-    @tf.function
+    @tf.function(autograph=False)
     def step() -> None:
         with tf.GradientTape() as tape:
             features = extractor(pixels)

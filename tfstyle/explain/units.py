@@ -115,7 +115,7 @@ class _Gated:
         self.units = [(i, c) for i, x in enumerate(layers) for c in range(x.output.shape[-1])]
         self._inputs = inputs
         self._extractor, self._grams = extractor, grams
-        self._call = tf.function(self._measure, reduce_retracing=True)
+        self._call = tf.function(self._measure, autograph=False, reduce_retracing=True)
 
     def of(self, photo: np.ndarray) -> Any:
         return [photo[None], *self._inputs] if self._inputs else photo[None]

@@ -96,13 +96,13 @@ def from_keras(generator: keras.Model, name: str, card: Mapping | None = None) -
     parts = {}
     if channels := layers.normalised_channels(generator):
 
-        @tf.function(input_signature=_specs(count, batch=None))
+        @tf.function(input_signature=_specs(count, batch=None), autograph=False)
         def take(*inputs):
             return {"statistics": statistics.taken(generator, inputs)}
 
         given = tf.TensorSpec([2, channels], tf.float32, name="statistics")
 
-        @tf.function(input_signature=[*_specs(count, batch=1), given])
+        @tf.function(input_signature=[*_specs(count, batch=1), given], autograph=False)
         def give(*inputs):
             return {"stylized": statistics.with_given(generator, inputs[:-1], inputs[-1])}
 
@@ -253,7 +253,9 @@ class Conversion:
         if self._folder is None:
             source = self._source
 
-            @tf.function(input_signature=_specs(len(source.styles), batch=1, size=self._size))
+            specs = _specs(len(source.styles), batch=1, size=self._size)
+
+            @tf.function(input_signature=specs, autograph=False)
             def stylize(batch, weights=None):
                 stylized = (
                     source.stylize(batch) if weights is None else source.stylize(batch, weights)

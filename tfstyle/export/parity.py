@@ -71,7 +71,7 @@ def reference(stylize: Callable, styles: int = 0) -> Callable:
     specs = [tf.TensorSpec([1, None, None, 3], tf.float32)]
     if styles:
         specs.append(tf.TensorSpec([1, styles], tf.float32))
-    traced = tf.function(stylize, input_signature=specs)
+    traced = tf.function(stylize, input_signature=specs, autograph=False)
     known = {}
 
     def run(*given):

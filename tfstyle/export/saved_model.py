@@ -137,7 +137,9 @@ def export(
         with convert.Conversion(source, parts=True) as conversion:
             for variant, path in tflite.items():
                 path.write_bytes(conversion.to(variant))
-        measured = _parity(source, photo, saved_model, tflite)
+        loaded = tf.saved_model.load(str(saved_model))
+        measured = _parity(source, photo, loaded.signatures, tflite)
+        described = {key: signatures.describe(each) for key, each in loaded.signatures.items()}
         network = description.describe(generator)
         content = cards.content(
             {
@@ -155,7 +157,7 @@ def export(
                 "parameters": generator.count_params(),
                 "tile_margin": statistics.reach(generator),
                 "memory_bytes_per_pixel": _memory(tflite["float32"]),
-                "signatures": {key: signatures.describe(each) for key, each in served.items()},
+                "signatures": described,
                 "parity": measured,
                 "files": cards.files(staged),
             },
@@ -246,20 +248,20 @@ def _checked_styles(generator, styles: Sequence[str]) -> list[str]:
     return list(styles)
 
 
-def _parity(source: convert.Source, photo, saved_model: Path, tflite: dict[str, Path]) -> dict:
+def _parity(source: convert.Source, photo, served: Mapping, tflite: dict[str, Path]) -> dict:
     """{"sizes", artifact: verdict}: how far each is from Keras, the worst of all runs.
 
-    Raises ExportError that names every artifact beyond its bound.
+    `served` are the signatures of the SavedModel, loaded. Raises ExportError that names every
+    artifact beyond its bound.
     """
     styles = len(source.styles)
     expected = parity.reference(source.stylize, styles)
-    loaded = tf.saved_model.load(str(saved_model))
 
     def call(signature, image, weights):
         inputs = {"images": tf.constant(image)}
         if weights is not None:
             inputs["style_weights"] = tf.constant(weights)
-        return loaded.signatures[signature](**inputs)["stylized"].numpy()
+        return served[signature](**inputs)["stylized"].numpy()
 
     def run_float(image, weights=None):
         return call("float", image, weights)

@@ -34,7 +34,8 @@ def servable(generator: keras.Model) -> tuple[tf.Module, dict]:
     weights_spec = [tf.TensorSpec([None, styles], tf.float32, "style_weights")] if styles else []
 
     def traced(function, *spec):
-        return tf.function(function, input_signature=[tf.TensorSpec(*spec), *weights_spec])
+        signature = [tf.TensorSpec(*spec), *weights_spec]
+        return tf.function(function, input_signature=signature, autograph=False)
 
     def stylize_uint8(batch, style_weights=first):
         batch, style_weights = _checked_tensors(batch, style_weights)
@@ -104,21 +105,19 @@ def write_warm_up(saved_model: Path, name: str, photo: np.ndarray, styles: int) 
             writer.write(log.SerializeToString())
 
 
-def describe(function: Any) -> dict:
+def describe(signature: Any) -> dict:
     """{"inputs": {"images": "uint8 [None, None, None, 3]"}, "outputs": {...}} of a signature.
 
     Args:
-        function: as `servable` gives it.
+        signature: as it is loaded from a SavedModel.
     """
-    signature = function.get_concrete_function()
 
     def text(spec):
         return f"{spec.dtype.name} {spec.shape.as_list()}"
 
-    inputs = tf.nest.flatten(signature.structured_input_signature)
+    _, inputs = signature.structured_input_signature
     return {
-        # The default of an input that there is not, style_weights, stands among them too.
-        "inputs": {spec.name: text(spec) for spec in inputs if isinstance(spec, tf.TensorSpec)},
+        "inputs": {key: text(inputs[key]) for key in sorted(inputs)},
         "outputs": {key: text(spec) for key, spec in signature.structured_outputs.items()},
     }
 

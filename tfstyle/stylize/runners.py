@@ -272,7 +272,7 @@ class KerasRunner(Runner):
         weights = [tf.TensorSpec([1, self.styles], tf.float32)] if self.styles else []
 
         # One trace for all sizes; eager calls of Keras are slower and take more memory.
-        @tf.function(input_signature=[image, *weights])
+        @tf.function(input_signature=[image, *weights], autograph=False)
         def stylize(*given: Any) -> tf.Tensor:
             stylized = model(list(given) if weights else given[0], training=False)
             return tf.cast(stylized, tf.float32)
@@ -280,11 +280,13 @@ class KerasRunner(Runner):
         channels = layers.normalised_channels(model)
         self.can_tile = bool(channels)
 
-        @tf.function(input_signature=[images, *weights])
+        @tf.function(input_signature=[images, *weights], autograph=False)
         def take(*given):
             return statistics.taken(model, given)
 
-        @tf.function(input_signature=[image, *weights, tf.TensorSpec([2, channels], tf.float32)])
+        values = tf.TensorSpec([2, channels], tf.float32)
+
+        @tf.function(input_signature=[image, *weights, values], autograph=False)
         def give(*given):
             return tf.cast(statistics.with_given(model, given[:-1], given[-1]), tf.float32)
 
