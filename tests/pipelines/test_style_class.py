@@ -454,6 +454,14 @@ TINY = [
 ]  # fmt: skip
 
 
+def run(folder, *flags, **options):
+    """The pipeline, judged by few crops. Style and judge are made from them, so by the same."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, count in (("FITTED", 16), ("JUDGED", 8), ("VALIDATED", 2)):
+            patch.setattr(f"pipelines.style_class.{name}", count)
+        return recipes.run(folder, "style_class", *TINY, *flags, compiled=False, **options)
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """A folder in which the pipeline was run, on two photos, four paintings and a single one."""
@@ -466,10 +474,7 @@ def trained(tmp_path_factory):
         images.write(folder / f"paintings/{seed}.png", drawn.style("woodcut", 64, seed=seed))
     images.write(folder / "one.png", drawn.style("swirls", 64))
     # Looked at here and not where it is resumed: a look changes no weight.
-    with pytest.MonkeyPatch.context() as patch:
-        for name, count in (("FITTED", 16), ("JUDGED", 8), ("VALIDATED", 2)):
-            patch.setattr(f"pipelines.style_class.{name}", count)
-        result = recipes.run(folder, "style_class", *TINY, "--explain", compiled=False)
+    result = run(folder, "--explain")
     assert result.returncode == 0, result.stderr
     return folder, result.stdout
 
@@ -515,7 +520,7 @@ def test_a_resumed_run_ends_bit_equal_to_one_never_stopped(trained, tmp_path):
     shutil.copy(folder / "one.png", tmp_path)
     checkpoints = tmp_path / "runs/tiny/checkpoints"
     recipes.cut_back(checkpoints, 1, 3)
-    result = recipes.run(tmp_path, "style_class", *TINY, exported=False, compiled=False)
+    result = run(tmp_path, exported=False)
     assert result.returncode == 0, result.stderr
     recipes.assert_ended_alike(folder / "runs/tiny/checkpoints", checkpoints, 1, 3)
 
