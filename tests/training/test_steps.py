@@ -587,7 +587,7 @@ def train(system, precision, clip_norm, strategy):
                 pool = image_pool.ImagePool(2, (32, 32))
                 more = dict(
                     d_steps=2, warmup_steps=1, pool=pool, identity_weight=0.5, color_weight=1.0,
-                    balance=training.Balance(("style", 0.1), weight=0.5, steps=30),
+                    balance=training.TargetBalance(("style", 0.1), weight=0.5, steps=30),
                 )
             discriminator = discriminators.patch_discriminator(width=4, layers=1, norm=norm)
             networks.append(discriminator)

@@ -45,7 +45,7 @@ def _train_gan(runs, *, pause=0.0, **options):
         "discriminator": discriminator,
         "generator_optimizer": training.adam(1e-3, generator.trainable_variables, clip_norm=1.0),
         "discriminator_optimizer": training.adam(1e-3, discriminator.trainable_variables),
-        "balance": training.Balance(("content", 0.3), weight=1.0, steps=options.steps),
+        "balance": training.TargetBalance(("content", 0.3), weight=1.0, steps=options.steps),
     }
     ema = training.Ema(generator, 0.9)
     extractor = _extractor()

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from typing import Literal
 
 from tfstyle.errors import ArgumentError
 from tfstyle.losses.style import CONTENT_LAYER
@@ -21,6 +22,8 @@ class Weights:
             must be of 128 pixels or more.
         target: content=X or style=X, the loss at which the training shall end: style_weight, which
             is then only where it begins, is moved until it does.
+        balance: "fixed" weights of content and style; "uncertainty" (Kendall et al. 2018) and
+            "gradnorm" (Chen et al. 2018) move both from where they are, to ends of their own.
     """
 
     content_layers: str = CONTENT_LAYER
@@ -29,13 +32,19 @@ class Weights:
     tv_weight: float = 0.0
     checkerboard_weight: float = 0.0
     target: str = ""
+    balance: Literal["fixed", "uncertainty", "gradnorm"] = "fixed"
 
     def __post_init__(self) -> None:
-        if self.aim and not self.style_weight > 0:
-            raise ArgumentError(
-                f"target {self.target} with style_weight {self.style_weight:g}: give one above 0 "
-                "to begin with"
-            )
+        if self.aim and self.balance != "fixed":
+            raise ArgumentError(f"target {self.target} and balance {self.balance}: give one")
+        moved = {"style": self.aim or self.balance != "fixed", "content": self.balance != "fixed"}
+        for name, is_moved in moved.items():
+            weight = self.numbers[f"{name}_weight"]
+            if is_moved and not weight > 0:
+                raise ArgumentError(
+                    f"{name}_weight {weight:g} with a target or balance: give one above 0 to begin "
+                    "with"
+                )
 
     @property
     def aim(self) -> tuple[str, float] | None:

@@ -111,8 +111,8 @@ class Validator:
             - vgg16_kid: of stylized photos and paintings, ten of each at least; see `vgg16_kid`.
             - relative_style_distance, style_distance: see `evaluate`.
             - content_distance, subject_distance: see there.
-            - sliced_wasserstein: relative to the photo's; palette_distance, chroma_noise: see there;
-              of a single painting, since the mean of several has no hand.
+            - sliced_wasserstein (over the photo's), palette_distance, chroma_noise: see there; of a
+              single painting, since the mean of several has no hand.
             - repetition: where the photo is calm; of images of 96 pixels a side.
             - lpips: from the photo to the stylized one; see `lpips`.
             - checkerboard: the largest of the strides; of images of 128 pixels a side.

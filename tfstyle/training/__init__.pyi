@@ -1,5 +1,8 @@
 from .balance import (
     Balance as Balance,
+    GradNormBalance as GradNormBalance,
+    TargetBalance as TargetBalance,
+    UncertaintyBalance as UncertaintyBalance,
 )
 from .folders import (
     RunFolder as RunFolder,

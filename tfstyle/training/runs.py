@@ -13,8 +13,7 @@ import tensorflow as tf
 
 from tfstyle import images, losses
 from tfstyle.networks import recorded
-from tfstyle.training import folders, loop
-from tfstyle.training.balance import Balance
+from tfstyle.training import balance, folders, loop
 from tfstyle.training.optimizers import Ema
 from tfstyle.training.strategy import Options, is_chief, prepare, shard
 
@@ -78,12 +77,10 @@ class Run:
         if initial:
             folders.start_from(generator, initial)
 
-    def balance(self, weights: losses.Weights) -> Balance | None:
-        """What moves the weight of the style to the target of `weights`; None without one."""
-        if not weights.aim:
-            return None
+    def balance(self, weights: losses.Weights) -> balance.Balance | None:
+        """What moves weights as their `target` or `balance` says; None where they stay."""
         with self.scope():
-            return Balance(weights.aim, weight=weights.style_weight, steps=self.options.steps)
+            return balance.of(weights, self.options.steps)
 
     def fit(
         self,
@@ -136,8 +133,8 @@ class Run:
             validate=judge,
         )
         if self.chief:
-            if balance := getattr(step, "balance", None):
-                print(balance.told(figures), file=sys.stderr)
+            if moving := getattr(step, "balance", None):
+                print(moving.told(figures), file=sys.stderr)
             for callback in called:
                 getattr(callback, "finish", lambda: None)()
         return self.losses

@@ -98,19 +98,35 @@ def weights_of(step: Any, names: Sequence[str], optional: Sequence[str]) -> dict
 
 
 def led(step: Any) -> dict[str, Any]:
-    """{"style": its weight now} of a step that has a `training.Balance`; to be put over others."""
-    return {"style": step.balance.style_weight} if step.balance else {}
+    """{name: its weight now} of those that a step's `training.Balance` moves."""
+    return dict(step.balance.weights) if step.balance else {}
+
+
+def tape_of(step: Any) -> tf.GradientTape:
+    """One for the generator's losses, which is asked once more where the balance wants it."""
+    return tf.GradientTape(persistent=bool(step.balance and step.balance.by_gradients))
 
 
 def follow(
-    step: Any, values: Mapping[str, tf.Tensor], active: tf.Tensor | float = 1.0
+    step: Any,
+    values: Mapping[str, tf.Tensor],
+    *,
+    tape: tf.GradientTape,
+    stylized: tf.Tensor,
+    active: tf.Tensor | float = 1.0,
 ) -> dict[str, tf.Tensor]:
-    """Moves the weight of the style of a step that has a `training.Balance`, and tells it."""
+    """Moves the weights of a step that has a `training.Balance`; {"NAME_weight": it, before that}.
+
+    `tape`, of `tape_of`, has recorded how `values` came of `stylized`.
+    """
     if not step.balance:
         return {}
-    used = tf.identity(step.balance.style_weight)
-    step.balance.update(values, active)
-    return {"style_weight": used}
+    used = {f"{name}_weight": tf.identity(weight) for name, weight in led(step).items()}
+    gradients = None
+    if step.balance.by_gradients:
+        gradients = {name: tf.norm(tape.gradient(values[name], stylized)) for name in led(step)}
+    step.balance.update(values, active=active, gradients=gradients)
+    return used
 
 
 def balance_of(step: Any) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from tfstyle.training.steps.base import (
     led,
     mean_of_all,
     networks_of,
+    tape_of,
     weighted_total,
     weights_of,
 )
@@ -85,7 +86,7 @@ class GanStep:
             warmup_steps: see above.
             pool: what the discriminator is shown of the generator's images; all as they come where
                 None.
-            balance: gives the weight of the style in place of style_weight, and moves it.
+            balance: gives weights in place of those above, and moves them.
         """
         for name, value, least in (("d_steps", d_steps, 1), ("warmup_steps", warmup_steps, 0)):
             if value < least:
@@ -140,7 +141,7 @@ class GanStep:
             self._update_discriminator(of_paintings, stylized, active)
         photos, paintings, noise = self._part(self.d_steps - 1, photos, paintings, noise)
 
-        with tf.GradientTape() as tape:
+        with tape_of(self) as tape:
             stylized = self._stylized(photos, noise)
             with tape.stop_recording():
                 judged = self._update_discriminator(paintings, stylized, active)
@@ -152,7 +153,8 @@ class GanStep:
             total = weighted_total(values, weights)
             scaled = self.generator_optimizer.scale_loss(total)
         apply(self.generator_optimizer, tape, scaled, self.generator.trainable_variables)
-        return {"total": total, **values, **judged, **follow(self, values, active)}
+        moved = follow(self, values, tape=tape, stylized=stylized, active=active)
+        return {"total": total, **values, **judged, **moved}
 
     @property
     def weights(self) -> dict[str, float]:

@@ -14,6 +14,7 @@ from tfstyle.training.steps.base import (
     content_of,
     follow,
     led,
+    tape_of,
     weighted_total,
     weights_of,
 )
@@ -61,7 +62,7 @@ class PerceptualStep:
             content_weight, style_weight, tv_weight, checkerboard_weight: of the losses named so.
             layer_weights: {layer: weight} within the style loss; equal where None.
             formula: of content and style loss; "gatys" takes them as published.
-            balance: gives the weight of the style in place of style_weight, and moves it.
+            balance: gives weights in place of those above, and moves them.
         """
         self.generator = generator
         self.extractor = extractor
@@ -89,17 +90,18 @@ class PerceptualStep:
     ) -> dict[str, tf.Tensor]:
         """One update on photos [B, H, W, 3] in [0, 1]; returns unweighted losses and total.
 
-        With a `balance` also "style_weight", that of this step.
+        With a `balance` also the weights that it moves, as "style_weight".
 
         `style_weights` [B, styles], for a generator of several styles: how much of each an image
         gets. The target of a blend is the blend of the Gram matrices.
         """
-        with tf.GradientTape() as tape:
-            values = self.terms(photos, style_weights, training=True)
+        with tape_of(self) as tape:
+            stylized = self._stylized(photos, style_weights, training=True)
+            values = self._terms(stylized, photos, style_weights)
             total = weighted_total(values, self.weights | led(self))
             scaled = self.optimizer.scale_loss(total)
         apply(self.optimizer, tape, scaled, self.generator.trainable_variables)
-        return {"total": total, **values, **follow(self, values)}
+        return {"total": total, **values, **follow(self, values, tape=tape, stylized=stylized)}
 
     @property
     def weights(self) -> dict[str, float]:
@@ -115,15 +117,20 @@ class PerceptualStep:
         self, photos: tf.Tensor, style_weights: tf.Tensor | None = None, *, training: bool = False
     ) -> dict[str, tf.Tensor]:
         """The unweighted losses of a batch, as `update` takes it; updates nothing."""
+        return self._terms(self._stylized(photos, style_weights, training), photos, style_weights)
+
+    def _stylized(self, photos, style_weights, training):
+        inputs = photos if style_weights is None else [photos, style_weights]
+        return self.generator(inputs, training=training)
+
+    def _terms(self, stylized, photos, style_weights):
         target = self.content_extractor(photos)
-        inputs, style_grams = photos, self.style_grams
+        style_grams = self.style_grams
         if style_weights is not None:
-            inputs = [photos, style_weights]
             style_grams = {
                 layer: tf.einsum("bs,scd->bcd", style_weights, gram)
                 for layer, gram in self.style_grams.items()
             }
-        stylized = self.generator(inputs, training=training)
         features = self.extractor(stylized)
         values = {
             "content": content_of(features, target, self.content_layers, self.content_loss),

@@ -14,6 +14,7 @@ from tfstyle.training.steps.base import (
     follow,
     led,
     networks_of,
+    tape_of,
     weighted_total,
     weights_of,
 )
@@ -64,7 +65,7 @@ class StyleClassStep:
             content_layers: layers whose content losses are averaged.
             content_weight, style_weight, class_weight, tv_weight, checkerboard_weight: of the
                 generator's losses named so.
-            balance: gives the weight of the style in place of style_weight, and moves it.
+            balance: gives weights in place of those above, and moves them.
         """
         self.generator = generator
         self.discriminator = discriminator
@@ -106,7 +107,7 @@ class StyleClassStep:
         # A last class: "generated".
         wanted, own = (tf.pad(weights, [[0, 0], [0, 1]]) for weights in (style_weights, styles))
         generated = tf.pad(tf.zeros_like(style_weights), [[0, 0], [0, 1]], constant_values=1.0)
-        with tf.GradientTape() as generator_tape, tf.GradientTape() as discriminator_tape:
+        with tape_of(self) as generator_tape, tf.GradientTape() as discriminator_tape:
             stylized = self.generator([photos, style_weights], training=True)
             of_paintings = self.discriminator(paintings, training=True)
             of_stylized = self.discriminator(stylized, training=True)
@@ -124,7 +125,7 @@ class StyleClassStep:
             "real_accuracy": _agreement(of_paintings, own),
             "fake_accuracy": _agreement(of_stylized, generated),
             "as_wanted": _agreement(of_stylized, wanted),
-            **follow(self, values),
+            **follow(self, values, tape=generator_tape, stylized=stylized),
         }
 
     @property
