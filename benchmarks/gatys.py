@@ -224,7 +224,7 @@ def hand(options):
             )
             print(
                 f"{content_name} in {style_name}, {preset}: {made.seconds:.0f} s, weight "
-                f"{made.style_weight:.1f}, {told}",
+                f"{made.style_weight:.1f}, own content loss {made.losses['content']:.3f}, {told}",
                 flush=True,
             )
             if options.out:

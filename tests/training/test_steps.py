@@ -393,6 +393,31 @@ def test_in_the_warm_up_content_alone_teaches_the_generator_and_the_discriminato
     assert not np.array_equal(before[0], discriminator.get_weights()[0])
 
 
+@pytest.mark.parametrize(
+    "balance",
+    [training.GradNormBalance, training.UncertaintyBalance],
+    ids=lambda kind: kind.__name__,
+)
+@pytest.mark.usefixtures("eager")
+def test_the_weights_of_a_gan_are_moved_from_the_end_of_the_warm_up_on(
+    balance, photo, paintings, tiny_extractor
+):
+    moving = balance({"content": 2.0, "style": 5.0}, steps=10)
+    discriminator = discriminators.patch_discriminator(width=4, layers=1)
+    step = gan_step(
+        tiny_extractor, small_generator(), discriminator, warmup_steps=1, balance=moving
+    )
+    seen = [step(crops(photo), paintings) for _ in range(3)]
+    weights = [(float(of["content_weight"]), float(of["style_weight"])) for of in seen]
+    assert weights[0] == weights[1] == (2, 5) and weights[2] != (2, 5)
+    for values, (content, style) in list(zip(seen, weights, strict=True))[1:]:
+        expected = content * values["content"] + style * values["style"]
+        expected += step.tv_weight * values["tv"]
+        expected += step.adversarial_weight * values["adversarial"]
+        np.testing.assert_allclose(values["total"], expected, rtol=1e-5)
+    assert float(step.weights["content"]) == float(moving.weights["content"])
+
+
 @pytest.mark.usefixtures("eager")
 def test_after_the_warm_up_the_discriminators_first_update_is_that_of_a_fresh_one(
     photo, paintings, tiny_extractor

@@ -136,7 +136,7 @@ class Monitor:
             inputs: of the generator, a batch of at least 4, or a list of such; the same each time.
             real: [B, H, W, C] in [0, 1], real pictures that the training uses.
             terms: gives the generator's unweighted losses on a fixed batch, as `terms` of a step.
-            weights: {name of a loss: its weight in the total}.
+            weights: {name of a loss: its weight in the total}, or a variable that holds it.
             discriminator: where there is one.
             score: [B, H, W, C] -> scores of any shape, more for what looks more real; the
                 discriminator itself where None.
@@ -236,9 +236,10 @@ class Monitor:
 
     def _of_losses(self, terms: Callable[[], Mapping[str, tf.Tensor]]) -> dict[str, float]:
         gradients = gradients_of(terms, self._generator)[1]
-        weighted = {name: self._weights.get(name, 1.0) * g for name, g in gradients.items()}
+        weights = {name: float(self._weights.get(name, 1.0)) for name in gradients}
+        weighted = {name: weights[name] * g for name, g in gradients.items()}
         found = {"generator/gradient": float(np.linalg.norm(sum(weighted.values())))}
-        names = [name for name in weighted if self._weights.get(name, 1.0)]
+        names = [name for name in weighted if weights[name]]
         for i, name in enumerate(names):
             found[f"gradient/{name}"] = float(np.linalg.norm(weighted[name]))
             for other in names[i + 1 :]:

@@ -129,7 +129,7 @@ class Run:
             ema=ema if ema.decay else None,
             sample=sample,
             callback=report if called else None,
-            weights=step.weights,
+            weights={name: float(weight) for name, weight in step.weights.items()},
             validate=judge,
         )
         if self.chief:

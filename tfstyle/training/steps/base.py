@@ -91,14 +91,16 @@ def content_of(
     return tf.add_n(values) / len(layers)
 
 
-def weights_of(step: Any, names: Sequence[str], optional: Sequence[str]) -> dict[str, float]:
-    """{name: its weight}; of the `optional` losses only those that have one are computed."""
+def weights_of(step: Any, names: Sequence[str], optional: Sequence[str]) -> dict[str, Any]:
+    """{name: its weight}, a variable where a `training.Balance` moves it.
+
+    Of the `optional` losses only those that have one are computed.
+    """
     names = (*names, *(name for name in optional if getattr(step, f"{name}_weight")))
-    return {name: getattr(step, f"{name}_weight") for name in names}
+    return {name: getattr(step, f"{name}_weight") for name in names} | _moved(step)
 
 
-def led(step: Any) -> dict[str, Any]:
-    """{name: its weight now} of those that a step's `training.Balance` moves."""
+def _moved(step: Any) -> dict[str, tf.Variable]:
     return dict(step.balance.weights) if step.balance else {}
 
 
@@ -121,10 +123,10 @@ def follow(
     """
     if not step.balance:
         return {}
-    used = {f"{name}_weight": tf.identity(weight) for name, weight in led(step).items()}
+    used = {f"{name}_weight": tf.identity(weight) for name, weight in _moved(step).items()}
     gradients = None
     if step.balance.by_gradients:
-        gradients = {name: tf.norm(tape.gradient(values[name], stylized)) for name in led(step)}
+        gradients = {name: tf.norm(tape.gradient(values[name], stylized)) for name in _moved(step)}
     step.balance.update(values, active=active, gradients=gradients)
     return used
 

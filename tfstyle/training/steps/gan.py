@@ -8,6 +8,7 @@ policy the networks compute in half precision; Gram matrices and losses are floa
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -23,7 +24,6 @@ from tfstyle.training.steps.base import (
     content_of,
     follow,
     hold_back,
-    led,
     mean_of_all,
     networks_of,
     tape_of,
@@ -148,7 +148,7 @@ class GanStep:
             values = self._terms(stylized, photos, paintings, noise, training=True)
             weights = {
                 name: (1.0 if name == "content" else active) * weight
-                for name, weight in (self.weights | led(self)).items()
+                for name, weight in self.weights.items()
             }
             total = weighted_total(values, weights)
             scaled = self.generator_optimizer.scale_loss(total)
@@ -157,8 +157,8 @@ class GanStep:
         return {"total": total, **values, **judged, **moved}
 
     @property
-    def weights(self) -> dict[str, float]:
-        """{name of a loss of the generator: its weight in the total}."""
+    def weights(self) -> dict[str, Any]:
+        """{name of a loss of the generator: its weight in the total}, a variable where it moves."""
         names = ("content", "style", "tv", "adversarial")
         return weights_of(self, names, optional=("identity", "color", "checkerboard"))
 

@@ -1,7 +1,7 @@
 """Steps of one network against fixed losses: perceptual, or a target."""
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import keras
 import tensorflow as tf
@@ -13,7 +13,6 @@ from tfstyle.training.steps.base import (
     balance_of,
     content_of,
     follow,
-    led,
     tape_of,
     weighted_total,
     weights_of,
@@ -98,14 +97,14 @@ class PerceptualStep:
         with tape_of(self) as tape:
             stylized = self._stylized(photos, style_weights, training=True)
             values = self._terms(stylized, photos, style_weights)
-            total = weighted_total(values, self.weights | led(self))
+            total = weighted_total(values, self.weights)
             scaled = self.optimizer.scale_loss(total)
         apply(self.optimizer, tape, scaled, self.generator.trainable_variables)
         return {"total": total, **values, **follow(self, values, tape=tape, stylized=stylized)}
 
     @property
-    def weights(self) -> dict[str, float]:
-        """{name of a loss: its weight in the total}."""
+    def weights(self) -> dict[str, Any]:
+        """{name of a loss: its weight in the total}, a variable where `balance` moves it."""
         return weights_of(self, ("content", "style", "tv"), optional=("checkerboard",))
 
     @property

@@ -1,6 +1,7 @@
 """A generator of several styles, and a discriminator that names styles."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -12,7 +13,6 @@ from tfstyle.training.steps.base import (
     balance_of,
     content_of,
     follow,
-    led,
     networks_of,
     tape_of,
     weighted_total,
@@ -114,7 +114,7 @@ class StyleClassStep:
             values = self._terms(stylized, of_stylized, photos, style_weights)
             discriminator_total = _cross_entropy(logits=of_paintings, labels=own)
             discriminator_total += _cross_entropy(logits=of_stylized, labels=generated)
-            total = weighted_total(values, self.weights | led(self))
+            total = weighted_total(values, self.weights)
             generator_scaled = self.generator_optimizer.scale_loss(total)
             discriminator_scaled = self.discriminator_optimizer.scale_loss(discriminator_total)
         apply_both(self, generator_tape, generator_scaled, discriminator_tape, discriminator_scaled)
@@ -129,8 +129,8 @@ class StyleClassStep:
         }
 
     @property
-    def weights(self) -> dict[str, float]:
-        """{name of a loss of the generator: its weight in the total}."""
+    def weights(self) -> dict[str, Any]:
+        """{name of a loss of the generator: its weight in the total}, a variable where it moves."""
         return weights_of(self, ("content", "style", "class"), optional=("tv", "checkerboard"))
 
     @property
