@@ -75,7 +75,7 @@ def test_pipeline_trains_exports_and_shows(folders, module, flags, losses):
     assert card["figures"]["count"] == 1
     assert np.isfinite(card["figures"]["relative_style_distance"])
     assert losses <= card["losses"].keys()
-    told = "target content=0.8: the photos kept out end at "
+    told = "target content=0.8: the photos it is judged by end at "
     assert (told in result.stderr) == ("style_weight" in losses)
     assert images.read(run_folder / "result.jpg").shape[0] > 1
     out = stylize.Stylizer.load(models / f"{name}.tflite")(samples.photo("chelsea"))

@@ -72,11 +72,11 @@ def test_its_state_comes_back_from_a_checkpoint(tmp_path):
     assert float(other.weights["style"]) == float(balance.weights["style"]) != 2.0
 
 
-def test_it_tells_how_near_the_photos_kept_out_came():
+def test_it_tells_how_near_it_came():
     balance = training.TargetBalance(("content", 0.5), weight=2.0, steps=9)
     told = balance.told({"content_distance": 0.55, "style_distance": 9.0})
     assert told == (
-        "target content=0.5: the photos kept out end at 0.55, 10% off, with style_weight 2."
+        "target content=0.5: the photos it is judged by end at 0.55, 10% off, with style_weight 2."
     )
     assert balance.told({}) == ""
 

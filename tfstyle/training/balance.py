@@ -113,13 +113,13 @@ class TargetBalance(Balance):
         self._move("style", change if name == "content" else -change, active)
 
     def told(self, figures: Mapping[str, float]) -> str:
-        """How near the photos kept out came; nothing where the figures lack the loss."""
+        """How near the photos it is judged by came; nothing where the figures lack the loss."""
         name, target = self.aim
         found = figures.get(f"{name}_distance", math.nan)
         if not math.isfinite(found):
             return ""
         return (
-            f"target {name}={target:g}: the photos kept out end at {found:.3g}, "
+            f"target {name}={target:g}: the photos it is judged by end at {found:.3g}, "
             f"{abs(found / target - 1):.0%} off, with style_weight "
             f"{float(self.weights['style']):.3g}."
         )
