@@ -483,8 +483,8 @@ def test_the_table_has_a_row_for_each_picture_and_their_mean(judged, capsys):
     assert evaluate("painted", "--content", "photos", "--size", "64") == 0
     header, *rows = [re.split(" {2,}", line) for line in capsys.readouterr().out.splitlines()]
     assert header == [
-        "output", "style distance", "relative to photo", "content distance", "sliced Wasserstein",
-        "precision", "recall", "colour noise", "palette", "repetition",
+        "output", "style distance", "relative to photo", "content distance", "subject",
+        "sliced Wasserstein", "precision", "recall", "colour noise", "palette", "repetition",
     ]  # fmt: skip
     assert [row[0] for row in rows] == ["painted/cat.b.png", "painted/cat.negative.png", "mean"]
     assert {row[-1] for row in rows} == {"-"}  # too small for it

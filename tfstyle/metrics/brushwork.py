@@ -357,12 +357,21 @@ def _sliced(one: np.ndarray, other: np.ndarray, rng: np.random.Generator) -> flo
     directions = rng.normal(size=(one.shape[1], _DIRECTIONS))
     directions /= np.linalg.norm(directions, axis=0)
     count = min(_QUANTILES, len(one), len(other))
-    # Of a picture against itself nothing is left to chance.
-    shares = (np.arange(count) + 0.5) / count
-    of_one, of_other = (
-        np.quantile(values @ directions, shares, axis=0, method="hazen") for values in (one, other)
-    )
+    of_one, of_other = (_quantiles(values @ directions, count) for values in (one, other))
     return float(np.mean((of_one - of_other) ** 2))
+
+
+def _quantiles(values: np.ndarray, count: int) -> np.ndarray:
+    """[N, d] -> [count, d], evenly through each column: nothing of it is left to chance.
+
+    What `np.quantile` gives with method "hazen", which selects where sorting is far quicker.
+    """
+    values = np.sort(values, axis=0)
+    at = (np.arange(count) + 0.5) / count * len(values) - 0.5
+    low = np.floor(at).astype(int)
+    high = np.minimum(low + 1, len(values) - 1)
+    share = (at - low)[:, None]
+    return (1 - share) * values[low] + share * values[high]
 
 
 def _samples(values: tf.Tensor) -> np.ndarray:
