@@ -778,6 +778,18 @@ def test_again_needs_a_picture_that_holds_settings_and_never_replaces_it(desk, p
     assert run("--again", "out.png", "-o", "again.jpg", "--bits=8") == 0
 
 
+def test_a_picture_of_before_newer_options_is_made_again_without_them(desk, painter):
+    assert optimize("--preset=classic") == 0
+    settings = noted()
+    newer = {"target": "off", "style_depth": 5, "style_falloff": 1.0, "saliency": 0.0}
+    newer |= {"padding": "zero"}
+    for name in newer:
+        del settings["options"][name]
+    images.write("old.png", images.read("out.png"), text={SETTINGS: json.dumps(settings)})
+    assert run("--again", "old.png", "-o", "again.png") == 0
+    assert {name: painter.calls[-1][name] for name in newer} == newer
+
+
 HEALTHY = {
     "content": "photo.png",
     "styles": [{"path": "a.png", "weight": 1.0, "mask": None, "style_mask": None}],

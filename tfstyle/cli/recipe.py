@@ -158,7 +158,9 @@ def _remembered(picture: str) -> dict:
     try:
         told = json.loads(text)
         # A picture of before these were had none of them.
-        of_before = {"target": "off", "style_falloff": 1.0, "saliency": 0.0, "padding": "zero"}
+        of_before = {"target": "off", "padding": "zero"} | {
+            name: _PAPER_LOSSES[name] for name in ("style_depth", "style_falloff", "saliency")
+        }
         found = {
             "content": path(told["content"]),
             "styles": [
