@@ -21,6 +21,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 style distance     between the Gram matrices of picture and style: 0 is the style itself
 relative to photo  the same, as a share of the photo's own: 1 where nothing was stylized
 content distance   between the features of picture and photo: 0 is the photo itself
+subject            the same of what stands out in the photo, by things: near 1 where it is lost
 sliced Wasserstein between the distributions of features of picture and style, as a share of the
                    photo's: sees what Gram matrices do not
 precision, recall  how far the picture's strokes are from the painting's nearest, and the other way

@@ -81,7 +81,7 @@ class BrushworkJudge:
             output = images.resize(output, content.shape[:2])
         of_output = self._features(output)
         wasserstein, of_photo = (
-            _wasserstein_of(each, self._of_style, WASSERSTEIN_LAYERS)
+            sliced_wasserstein_of(each, self._of_style)
             for each in (of_output, self._features(content))
         )
         precision = _patch_distance_of(of_output, self._of_style, PATCH_LAYERS)
@@ -189,13 +189,13 @@ def sliced_wasserstein(
         {layer: mean over directions}; 0 for equal distributions.
     """
     of_output, of_style = (_features(extractor, image, layers) for image in (output, style))
-    return _wasserstein_of(of_output, of_style, layers, seed)
+    return sliced_wasserstein_of(of_output, of_style, layers, seed)
 
 
-def _wasserstein_of(
+def sliced_wasserstein_of(
     of_output: Mapping[str, tf.Tensor],
     of_style: Mapping[str, tf.Tensor],
-    layers: Sequence[str],
+    layers: Sequence[str] = WASSERSTEIN_LAYERS,
     seed: int = 0,
 ) -> dict[str, float]:
     """`sliced_wasserstein` of features."""

@@ -3,7 +3,7 @@
 import functools
 import os
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import keras
 import numpy as np
@@ -18,7 +18,7 @@ from tfstyle.metrics.brushwork import (
     palette_distance,
     relative_wasserstein,
     repetition,
-    sliced_wasserstein,
+    sliced_wasserstein_of,
 )
 from tfstyle.metrics.distances import (
     LAYERS,
@@ -137,7 +137,7 @@ class Validator:
             found["content_distance"] = content_distance_of(of_output, of_photo)
             found["subject_distance"] = subject_distance_of(of_output, of_photo)
             if len(self._paintings) == 1:
-                found |= self._hand(output, photo)
+                found |= self._hand(output, of_output, of_photo)
             if min(photo.shape[:2]) >= WINDOW:
                 found["repetition"] = repetition(output, photo)
             if min(photo.shape[:2]) >= LPIPS_MIN_SIDE:
@@ -155,12 +155,15 @@ class Validator:
         subset_size = min(len(pooled), len(self._pooled))
         return {"vgg16_kid": kid(pooled, self._pooled, subset_size=subset_size)[0], **means}
 
-    def _hand(self, output: np.ndarray, photo: np.ndarray) -> dict[str, float]:
+    def _hand(
+        self,
+        output: np.ndarray,
+        of_output: Mapping[str, tf.Tensor],
+        of_photo: Mapping[str, tf.Tensor],
+    ) -> dict[str, float]:
         """How like the painter's hand an output is, by the measures that are quick."""
-        (painting,) = map(self._read, self._paintings)
-        wasserstein = (
-            sliced_wasserstein(image, painting, extractor=self._vgg16) for image in (output, photo)
-        )
+        painting, of_painting = self._painting
+        wasserstein = (sliced_wasserstein_of(of, of_painting) for of in (of_output, of_photo))
         return {
             "sliced_wasserstein": relative_wasserstein(*wasserstein),
             "palette_distance": palette_distance(output, painting),
@@ -170,6 +173,12 @@ class Validator:
     def _read(self, image: str | os.PathLike | np.ndarray) -> np.ndarray:
         image = np.asarray(image) if isinstance(image, np.ndarray) else images.read(image)
         return images.fit(image, self._size)
+
+    @functools.cached_property
+    def _painting(self) -> tuple[np.ndarray, Mapping[str, tf.Tensor]]:
+        """The only painting, and its features."""
+        painting = self._read(self._paintings[0])
+        return painting, self._vgg16(as_batch(painting))
 
     @functools.cached_property
     def _style(self) -> dict[str, tf.Tensor]:
