@@ -790,6 +790,19 @@ def test_a_picture_of_before_newer_options_is_made_again_without_them(desk, pain
     assert {name: painter.calls[-1][name] for name in newer} == newer
 
 
+def test_a_picture_tells_the_style_loss_that_explains_it(desk, painter, photo):
+    assert optimize() == 0
+    layers = [f"block{block}_conv1" for block in (1, 2, 3, 4)]
+    weights = {layer: pytest.approx(0.7**place) for place, layer in enumerate(layers)}
+    told = {"style_loss": "wasserstein", "style_layers": weights}
+    assert recipe.style_loss_of("out.png") == told
+    assert optimize("--preset=classic") == 0
+    found = recipe.style_loss_of("out.png")
+    assert found["style_loss"] == "gram" and list(found["style_layers"].values()) == [1.0] * 5
+    images.write("other.png", photo)
+    assert recipe.style_loss_of("other.png") == {}
+
+
 HEALTHY = {
     "content": "photo.png",
     "styles": [{"path": "a.png", "weight": 1.0, "mask": None, "style_mask": None}],

@@ -159,10 +159,44 @@ def test_positions_and_channels_sum_to_the_gram_loss(rng):
     assert gap.channels.sum() == pytest.approx(expected, rel=1e-5)
 
 
-def test_the_style_itself_has_no_gap(rng):
+@pytest.mark.parametrize("size", [(5, 7), (1, 2)], ids=["plenty", "fewer positions than channels"])
+def test_positions_and_channels_sum_to_the_wasserstein_loss(rng, size):
+    features, style = random_features(rng, *size) + 0.3, random_features(rng, 6, 4)
+    judge = style_gap.judge_of({"a": style}, {"a": 1.0}, "wasserstein")
+    gap = style_gap.layer_gap(features, style, style_loss="wasserstein")
+    expected = judge({"a": features})
+    assert gap.loss == pytest.approx(expected, rel=1e-4)
+    assert gap.positions.sum() == pytest.approx(expected, rel=1e-4)
+    assert gap.channels.sum() == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_shift_of_all_features_is_the_shift_squared_and_its_channel(rng):
+    style = random_features(rng, 16, 16)
+    features = style.copy()
+    features[..., 2] += 3
+    gap = style_gap.layer_gap(features, style, style_loss="wasserstein")
+    assert gap.loss == pytest.approx(9 / (style**2).sum(axis=-1).mean(), rel=1e-4)
+    assert gap.channels[2] == pytest.approx(gap.loss, rel=1e-4)
+
+
+def test_a_position_s_share_is_what_more_of_it_adds_to_the_loss(rng):
+    features, style = random_features(rng, 12, 12), 2 * random_features(rng, 12, 12) + 0.2
+    judge = style_gap.judge_of({"a": style}, {"a": 1.0}, "wasserstein")
+    gap = style_gap.layer_gap(features, style, style_loss="wasserstein")
+    flat = features.reshape(144, -1)
+    added = []
+    for place in range(144):
+        more = np.concatenate([flat, flat[place : place + 1]]).reshape(1, 145, 1, -1)
+        added.append(judge({"a": more}) - gap.loss)
+    assert np.corrcoef(added, gap.positions.ravel())[0, 1] > 0.99
+
+
+@pytest.mark.parametrize("style_loss", ["gram", "wasserstein"])
+def test_the_style_itself_has_no_gap(rng, style_loss):
     style = random_features(rng, 6, 4)
-    gap = style_gap.layer_gap(style, style)
-    assert gap.loss == 0 and not gap.positions.any() and not gap.missing.any()
+    gap = style_gap.layer_gap(style, style, style_loss=style_loss)
+    assert gap.loss == pytest.approx(0, abs=1e-9)
+    assert np.abs(gap.positions).max() < 1e-9 and np.abs(gap.missing).max() < 1e-9
 
 
 def test_a_channel_of_its_own_is_found_where_it_is(rng):
@@ -185,9 +219,13 @@ def patchy(rng):
     return picture, style
 
 
-def test_a_planted_patch_is_found_and_confirmed(tiny_extractor, rng):
+@pytest.mark.parametrize("style_loss", ["gram", "wasserstein"])
+def test_a_planted_patch_is_found_and_confirmed(tiny_extractor, rng, style_loss):
     found = style_gap.explain(
-        *patchy(rng), extractor=tiny_extractor, layers=losses.STYLE_LAYERS[:3]
+        *patchy(rng),
+        extractor=tiny_extractor,
+        layers=losses.STYLE_LAYERS[:3],
+        style_loss=style_loss,
     )
     positions = found.arrays["positions"]
     patch, whole = positions[:36, :36].sum(), positions.sum()
@@ -195,15 +233,16 @@ def test_a_planted_patch_is_found_and_confirmed(tiny_extractor, rng):
     assert found.verdict == "PASS" and "upper left" in found.summary
 
 
-def test_shares_of_other_positions_fail_the_test(tiny_extractor, rng, monkeypatch):
+@pytest.mark.parametrize("style_loss", ["gram", "wasserstein"])
+def test_shares_of_other_positions_fail_the_test(tiny_extractor, rng, monkeypatch, style_loss):
     own = style_gap.layer_gap
 
-    def turned(features, style_features):
-        gap = own(features, style_features)
+    def turned(features, style_features, **options):
+        gap = own(features, style_features, **options)
         return style_gap.LayerGap(gap.loss, -gap.positions, gap.channels, gap.missing)
 
     monkeypatch.setattr(style_gap, "layer_gap", turned)
-    found = style_gap.explain(*patchy(rng), extractor=tiny_extractor)
+    found = style_gap.explain(*patchy(rng), extractor=tiny_extractor, style_loss=style_loss)
     assert found.verdict == "FAIL"
     assert all(check.verdict == "FAIL" for check in found.checks[1:])
 

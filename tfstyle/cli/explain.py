@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from tfstyle.cli import jobs, parsing
+from tfstyle.cli import jobs, parsing, recipe
 from tfstyle.errors import ArgumentError
 
 
@@ -96,11 +96,13 @@ def run(args: argparse.Namespace) -> int:
             f"explanations need {error.name}: pip install 'tfstyle[explain]'"
         ) from error
 
+    is_picture = Path(args.model).suffix.lower() in images.SUFFIXES
     work = survey.of(
         args.model,
         content=content,
         style=style,
         model_style=args.model_style,
+        **(recipe.style_loss_of(args.model) if is_picture else {}),
         budget=args.budget,
         seed=args.seed,
     )

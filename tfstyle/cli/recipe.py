@@ -96,6 +96,24 @@ def _leading_file(text: str) -> tuple[str | None, str]:
     return None, text
 
 
+def style_loss_of(picture: str) -> dict[str, Any]:
+    """The style loss that `optimize` made a picture with, as `survey.of` takes it.
+
+    Returns:
+        "style_loss" and "style_layers"; {} for a picture that does not say, made by others or by a
+        network.
+    """
+    from tfstyle import losses
+
+    try:
+        options = _remembered(picture)["options"]
+    except ArgumentError:
+        return {}
+    layers = losses.STYLE_LAYERS[: options["style_depth"]]
+    weights = {layer: options["style_falloff"] ** depth for depth, layer in enumerate(layers)}
+    return {"style_loss": options["style_loss"], "style_layers": weights}
+
+
 def _inputs(content: str | None, styles: list[dict], options: dict) -> list[str]:
     """The files that a picture is made from."""
     paths = [content]

@@ -53,7 +53,8 @@ def explain(
     extractor: keras.Model,
     weights: Mapping[str, float],
     content_layers: Sequence[str] = (losses.CONTENT_LAYER,),
-    style_layers: Sequence[str] = losses.STYLE_LAYERS,
+    style_layers: Mapping[str, float] | Sequence[str] = losses.STYLE_LAYERS,
+    style_loss: style_gap.StyleLoss = "gram",
     discriminator: keras.Model | None = None,
     adversarial: str = "bce",
     logged: Mapping[str, float] | None = None,
@@ -64,6 +65,7 @@ def explain(
         picture, content: [H, W, 3] in [0, 1], of one size.
         style: [H', W', 3] in [0, 1].
         extractor: gives `content_layers` and `style_layers`.
+        style_layers, style_loss: `layers` and `style_loss` of `style_gap.explain`.
         weights: {"content", "style", "tv", "adversarial": weight}; those of 0 are left out.
         discriminator: gives patch scores; needed for the adversarial loss.
         adversarial: a key of `losses.ADVERSARIAL`.
@@ -95,19 +97,18 @@ def explain(
             ]
         )
     if "style" in wanted:
-        pixel_maps["style"] = np.mean(
-            [
-                maps.spread(
-                    style_gap.layer_gap(of["picture"][layer], of["style"][layer]).positions, size
-                )
-                for layer in style_layers
-            ],
+        shares = style_gap.layer_weights(style_layers)
+        gaps = {
+            layer: style_gap.layer_gap(
+                of["picture"][layer], of["style"][layer], style_loss=style_loss
+            )
+            for layer in shares
+        }
+        pixel_maps["style"] = np.sum(
+            [share * maps.spread(gaps[layer].positions, size) for layer, share in shares.items()],
             axis=0,
         )
-        computed["style"] = losses.style_loss(
-            grams={layer: losses.gram(of["picture"][layer]) for layer in style_layers},
-            targets={layer: losses.gram(of["style"][layer]) for layer in style_layers},
-        )
+        computed["style"] = style_gap.judge_of(of["style"], shares, style_loss)(of["picture"])
     if "tv" in wanted:
         pixel_maps["tv"] = total_variation_map(picture)
         computed["tv"] = losses.total_variation(picture[None])

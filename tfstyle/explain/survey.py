@@ -72,6 +72,8 @@ def of(
     content: np.ndarray,
     style: np.ndarray,
     model_style: str | None = None,
+    style_loss: style_gap.StyleLoss = "gram",
+    style_layers: Mapping[str, float] | Sequence[str] = losses.STYLE_LAYERS,
     budget: str = "quick",
     seed: int = 0,
 ) -> Survey:
@@ -82,6 +84,8 @@ def of(
         content, style: [H, W, 3] in [0, 1], the photo at the size to look at and the style image.
         model_style: of a model of several, the style that is looked into; the one whose picture is
             nearest to the style image where None.
+        style_loss, style_layers: the loss that the picture or model was made with, as
+            `style_gap.explain` takes it; layers of `losses.STYLE_LAYERS`.
         budget: "quick", some two minutes at 256 px, or "full", some twenty.
         seed: of all draws.
 
@@ -125,13 +129,22 @@ def of(
                 weights=WEIGHTS | _adversarial(networks),
                 discriminator=_of_patches(networks),
                 adversarial=(networks.options.get("adversarial") if networks else None) or "bce",
+                style_loss=style_loss,
+                style_layers=style_layers,
                 **options,
             ),
         ),
         Job(
             "style gap",
             25 * pixels,
-            lambda found, tell: style_gap.explain(picture, style, extractor=extractor, seed=seed),
+            lambda found, tell: style_gap.explain(
+                picture,
+                style,
+                extractor=extractor,
+                layers=style_layers,
+                style_loss=style_loss,
+                seed=seed,
+            ),
         ),
     ]
     if networks:
