@@ -48,7 +48,7 @@ PRESETS = {
         "style_scale": 0.6,
         "target": {"content": 0.4},
     },
-    "preview": {"size": 384, "min_size": 192, "scale_factor": 2.0, "steps": 8},
+    "preview": {"size": 384, "min_size": 192, "scale_factor": 2.0, "steps": 6},
 }
 
 # Where no weight of the style is given: what the content loss shall be in the end, and the weight
