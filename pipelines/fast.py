@@ -28,9 +28,10 @@ def train(
     style_size: int = 384,
     width: int = 16,
     depth: int = 4,
+    noise: bool = False,
     initial: str = "",
     photos: data.Photos = data.Photos(),  # noqa: B008 (frozen, as all of these)
-    weights: losses.Weights = losses.Weights(),  # noqa: B008
+    weights: losses.StyleWeights = losses.StyleWeights(),  # noqa: B008
     optim: training.Optim = training.Optim(),  # noqa: B008
     release: export.Release = export.Release(),  # noqa: B008
     options: training.Options = training.Options(steps=600),  # noqa: B008
@@ -42,6 +43,7 @@ def train(
         style_size: longest side of the style image, in pixels; larger gives larger strokes.
         width: channels of the generator at half size; more is finer, slower and larger.
         depth: residual blocks of the generator.
+        noise: whether the generator paints calm areas from noise, so that they do not repeat.
         initial: folder of a run (runs/NAME, or runs/NAME/best) whose generator's weights to start
             from, to go on with other weights of the losses, or to learn another style sooner.
     """
@@ -54,7 +56,7 @@ def train(
 
     # Networks
     with run.scope():
-        generator = generators.fast_generator(width=width, depth=depth)
+        generator = generators.fast_generator(width=width, depth=depth, noise=noise)
         run.start_from(generator, initial)
         vgg = features.Perceptual(weights.content_layers, dtype=options.precision)
         optimizer, ema = optim.adam(generator, options.steps), optim.average(generator)
@@ -64,7 +66,7 @@ def train(
     step = steps.PerceptualStep(
         generator=generator,
         **vgg.networks,
-        style_grams=vgg.grams([painting]),
+        **vgg.aims([painting], weights),
         optimizer=optimizer,
         **weights.numbers,
         balance=run.balance(weights),

@@ -31,9 +31,10 @@ def train(
     style_size: int = 384,
     width: int = 16,
     depth: int = 4,
+    noise: bool = False,
     initial: str = "",
     photos: data.Photos = data.Photos(),  # noqa: B008 (frozen, as all of these)
-    weights: losses.Weights = losses.Weights(),  # noqa: B008
+    weights: losses.StyleWeights = losses.StyleWeights(),  # noqa: B008
     optim: training.Optim = training.Optim(),  # noqa: B008
     release: export.Release = export.Release(),  # noqa: B008
     options: training.Options = training.Options(steps=1200),  # noqa: B008
@@ -46,6 +47,7 @@ def train(
         style_size: longest side of the style images, in pixels; larger gives larger strokes.
         width: channels of the generator at half size; more is finer, slower and larger.
         depth: residual blocks of the generator.
+        noise: whether the generator paints calm areas from noise, so that they do not repeat.
         initial: folder of a run (runs/NAME, or runs/NAME/best) whose generator's weights to start
             from, to go on with other weights of the losses; it must have as many styles.
         photos: see data.Photos; each crop is taught one style.
@@ -64,7 +66,9 @@ def train(
 
     # Networks
     with run.scope():
-        generator = generators.fusion_generator(styles=len(names), width=width, depth=depth)
+        generator = generators.fusion_generator(
+            styles=len(names), width=width, depth=depth, noise=noise
+        )
         run.start_from(generator, initial)
         vgg = features.Perceptual(weights.content_layers, dtype=options.precision)
         optimizer, ema = optim.adam(generator, options.steps), optim.average(generator)
@@ -74,7 +78,7 @@ def train(
     step = steps.PerceptualStep(
         generator=generator,
         **vgg.networks,
-        style_grams=vgg.grams(pictures.values()),
+        **vgg.aims(pictures.values(), weights),
         optimizer=optimizer,
         **weights.numbers,
         balance=run.balance(weights),

@@ -25,8 +25,8 @@ def fast(seed=0):
     return shaken(generators.fast_generator(width=4, depth=1), seed)
 
 
-def fusion(seed=0):
-    return shaken(generators.fusion_generator(styles=STYLES, width=4, depth=1), seed)
+def fusion(seed=0, **options):
+    return shaken(generators.fusion_generator(styles=STYLES, width=4, depth=1, **options), seed)
 
 
 @contextlib.contextmanager

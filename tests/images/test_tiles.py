@@ -14,7 +14,7 @@ sizes = st.tuples(st.integers(1, 300), st.integers(1, 300))
 def test_tiles_of_an_image_put_together_are_the_image(size, side, margin):
     image = np.random.default_rng(0).random((*size, 3), np.float32)
     np.testing.assert_array_equal(
-        tiles.apply(image, lambda part: part, side=side, margin=margin), image
+        tiles.apply(image, lambda part, origin: part, side=side, margin=margin), image
     )
 
 
@@ -24,8 +24,9 @@ def test_a_tile_begins_at_a_step_and_has_its_margin(size, side, margin):
     image = np.stack([rows, columns, rows], axis=-1)
     seen = []
 
-    def stylize(part):
+    def stylize(part, origin):
         top, left = part[0, 0, :2]
+        assert origin == (top, left)
         bottom, right = part[-1, -1, :2]
         assert top % tiles.STEP == left % tiles.STEP == 0
         seen.append((top, left, bottom, right))

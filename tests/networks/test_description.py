@@ -13,7 +13,7 @@ from tfstyle.export import in_float32
 from tfstyle.networks import clahe, description, generators
 from tfstyle.training import Ema
 
-FAST = {"width": 4, "depth": 1}
+FAST = {"width": 4, "depth": 1, "noise": True}
 FAST_TOLD = {"builder": "fast_generator", "arguments": FAST}
 UNET = {"width": 4, "residual_blocks": 1, "noise_dim": 3, "norm": "batch", "dropout": 0.25}
 NETWORKS = {
@@ -54,7 +54,8 @@ def test_from_its_description_the_same_network_is_built(kind, photo):
 
 def test_a_description_has_all_arguments_that_there_are():
     told = description.describe(generators.fast_generator(depth=1))
-    assert told == {"builder": "fast_generator", "arguments": {"width": 16, "depth": 1}}
+    arguments = {"width": 16, "depth": 1, "noise": False}
+    assert told == {"builder": "fast_generator", "arguments": arguments}
     inner = description.describe(generators.unet_generator(**UNET))
     assert inner["arguments"] == UNET | {"padding": "reflect"}
     outer = description.describe(NETWORKS["zero_noise"]())

@@ -12,6 +12,7 @@ from tfstyle.networks import discriminators, generators, layers
 
 GENERATORS = {
     "fast": lambda: generators.fast_generator(width=4, depth=1),
+    "fast_noise": lambda: generators.fast_generator(width=4, depth=1, noise=True),
     "unet": lambda: generators.unet_generator(width=4, residual_blocks=1),
     "unet_batch_zero_dropout": lambda: generators.unet_generator(
         width=4, residual_blocks=1, norm="batch", padding="zero", dropout=0.3
@@ -43,6 +44,67 @@ def built():
 
 def pictures(rng, height, width, batch=1):
     return rng.uniform(size=(batch, height, width, 3)).astype("float32")
+
+
+# Noise
+
+
+@pytest.fixture
+def noise():
+    keras.utils.set_random_seed(0)
+    x = keras.Input((None, None, 2))
+    layer = layers.Noise(8, period=5)
+    model = keras.Model(x, layer(x))
+    layer.strength.assign([2.0, 0.0])
+    return model
+
+
+def test_noise_is_added_as_much_as_each_channel_has_of_it(noise):
+    drawn = noise(np.ones((3, 60, 50, 2), "float32"), training=True).numpy() - 1
+    assert not drawn[..., 1].any()
+    assert drawn[..., 0].mean() == pytest.approx(0, abs=0.1)
+    assert drawn[..., 0].std() == pytest.approx(2, rel=0.05)
+    # Another in each image and at each call.
+    assert np.abs(drawn[0] - drawn[1]).mean() > 1
+    again = noise(np.ones((3, 60, 50, 2), "float32"), training=True).numpy() - 1
+    assert np.abs(drawn - again)[..., 0].mean() > 1
+
+
+def test_noise_outside_of_training_is_a_pattern_that_lies_still(noise):
+    whole = noise(np.zeros((2, 13, 11, 2), "float32")).numpy()[..., 0]
+    np.testing.assert_array_equal(whole[0], whole[1])
+    tile = whole[0, :5, :5]
+    assert (tile.mean(), tile.std()) == pytest.approx((0, 2), abs=1e-5)
+    np.testing.assert_array_equal(whole[0], np.tile(tile, (3, 3))[:13, :11])
+
+
+def test_noise_of_each_style_is_its_own(rng):
+    x, weights = keras.Input((None, None, 2)), keras.Input((2,))
+    layer = layers.Noise(4)
+    model = keras.Model([x, weights], layer([x, weights]))
+    layer.strength.assign([[1.0, 0.0], [0.0, 3.0]])
+    zeros = np.zeros((3, 70, 6, 2), "float32")
+    found = model([zeros, np.array([[1, 0], [0, 1], [0.5, 0.5]], "float32")]).numpy()
+    pattern = found[0, ..., 0]
+    assert pattern.std() == pytest.approx(1, abs=0.1)
+    np.testing.assert_allclose(found[1], np.stack([0 * pattern, 3 * pattern], -1), atol=1e-6)
+    np.testing.assert_allclose(found[2], np.stack([pattern / 2, 1.5 * pattern], -1), atol=1e-6)
+
+
+def test_a_flat_picture_is_not_flat_with_noise(built):
+    flat = np.full((1, 64, 64, 3), 0.5, "float32")
+    inner = np.s_[0, 24:40, 24:40]
+    assert built["fast"](flat).numpy()[inner].std() < 1e-3
+    assert built["fast_noise"](flat).numpy()[inner].std() > 2e-3
+
+
+def test_a_generator_with_noise_draws_the_same_again_from_its_state(built, rng):
+    network, photo = generators.fast_generator(width=4, depth=1, noise=True), pictures(rng, 32, 32)
+    state = network.get_weights()
+    first = network(photo, training=True).numpy()
+    assert np.abs(network(photo, training=True).numpy() - first).max() > 1e-4
+    network.set_weights(state)
+    np.testing.assert_array_equal(network(photo, training=True).numpy(), first)
 
 
 # Networks
@@ -142,7 +204,7 @@ def test_every_variable_gets_a_gradient(built, name, rng):
             without.append(variable.path)
     # The norm that ends a residual block adds a constant to each channel, which the norms after it
     # take off again: the one variable that can do nothing.
-    blocks = 1 if name in ("fast", "unet") else 0
+    blocks = 1 if name in ("fast", "fast_noise", "unet") else 0
     assert len(without) <= blocks and all(path.endswith("/beta") for path in without), without
 
 

@@ -9,11 +9,12 @@ from tests.small_models import shaken
 from tfstyle.networks import generators, layers, statistics
 
 
-@pytest.fixture(params=["fast", "fusion", "unet"])
+@pytest.fixture(params=["fast", "fusion", "noise", "unet"])
 def generator(request):
     build = {
         "fast": lambda: generators.fast_generator(width=4, depth=1),
         "fusion": lambda: generators.fusion_generator(styles=2, width=4, depth=1),
+        "noise": lambda: generators.fusion_generator(styles=2, width=4, depth=1, noise=True),
         "unet": lambda: generators.unet_generator(width=4, residual_blocks=1),
     }[request.param]
     return shaken(build())
@@ -50,7 +51,7 @@ def test_a_part_with_the_statistics_of_the_whole_is_as_in_the_whole(generator, r
     part = image[:, 64:]
     whole = call(generator, image)[:, 64 + start :]
     np.testing.assert_allclose(
-        statistics.with_given(generator, inputs(generator, part), values)[:, start:],
+        statistics.with_given(generator, inputs(generator, part), values, (64, 0))[:, start:],
         whole,
         atol=1e-5,
     )

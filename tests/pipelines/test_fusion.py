@@ -586,7 +586,8 @@ def test_a_grid_centres_pictures_of_any_size_on_white(photo):
 TINY = [
     "--steps=4", "--checkpoint_every=2", "--width=4", "--depth=1", "--crop_size=32",
     "--batch_size=2", "--style_size=64", "--style=paintings,woodcut", "--content=photos",
-    "--evaluate_on=photos/coffee.jpg", "--name=tiny",
+    "--evaluate_on=photos/coffee.jpg", "--name=tiny", "--noise", "--style_loss=wasserstein",
+    "--style_depth=3", "--saliency=1",
 ]  # fmt: skip
 
 

@@ -13,9 +13,11 @@ KINDS = ["keras", "saved_model", "tflite", "tflite_whole", "tflite_fixed", "func
 SIZE = (24, 40)  # of the fixed one
 
 
-@pytest.fixture(scope="module", params=[0, small_models.STYLES], ids=["one_style", "styles"])
+@pytest.fixture(scope="module", params=["one_style", "styles", "noise"])
 def generator(request):
-    return small_models.fusion() if request.param else small_models.fast()
+    if request.param == "one_style":
+        return small_models.fast()
+    return small_models.fusion(noise=request.param == "noise")
 
 
 @pytest.fixture(scope="module")
@@ -156,6 +158,11 @@ def test_parts_of_an_image_come_out_as_the_whole_or_are_refused(runner, generato
     np.testing.assert_allclose(runner(image, *more), whole, atol=1e-6)
     part = runner.stylize_part(image[:, :48], found, *more)
     assert (part.shape, part.dtype) == ((1, 48, 64, 3), np.float32)
+    # Of a part that begins elsewhere: far enough from its edge it is as in the whole.
+    image = batch(rng, 128, 64)
+    found = runner.statistics(image, *more)
+    part = runner.stylize_part(image[:, 16:], found, *more, origin=(16, 0))
+    np.testing.assert_allclose(part[:, 64:], runner(image, *more)[:, 80:], atol=1e-3)
     for wrong in (found[0], found[:1], found.astype(np.float64)):
         with pytest.raises(ArgumentError, match=r"statistics of shape .* give float32 \[2, C\]"):
             runner.stylize_part(image, wrong, *more)

@@ -439,7 +439,7 @@ def test_an_image_beyond_the_limit_is_worked_on_in_tiles(stylizer, small_tiles, 
     assert len(calls) == 24
     # The statistics are those of windows over half of it: not the same, and nearer than each tile's
     # own.
-    alone = tiles.apply(image, lambda part: stylizer(part, tiled=False), side=64, margin=0)
+    alone = tiles.apply(image, lambda part, origin: stylizer(part, tiled=False), side=64, margin=0)
     assert 1e-3 < np.abs(tiled - whole).mean() < 0.8 * np.abs(alone - whole).mean()
 
 

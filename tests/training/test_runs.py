@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from tfstyle import data, export, losses, training
+from tfstyle.errors import ArgumentError
 from tfstyle.networks import generators
 from tfstyle.training import steps
 
@@ -154,3 +155,17 @@ def test_the_weights_of_losses_are_named_as_steps_name_them():
         "checkerboard_weight": 0.0,
     }
     assert losses.GanWeights().numbers.keys() > losses.Weights().numbers.keys()
+
+
+def test_the_weights_of_styles_tell_layers_and_refuse_what_is_no_loss():
+    assert losses.StyleWeights().style_layers == dict.fromkeys(losses.STYLE_LAYERS, 0.2)
+    few = losses.StyleWeights(style_depth=2, style_falloff=0.5).style_layers
+    assert few == {"block1_conv1": pytest.approx(2 / 3), "block2_conv1": pytest.approx(1 / 3)}
+    for wrong, told in (
+        ({"style_loss": "mean"}, "style_loss mean: give gram or wasserstein"),
+        ({"style_depth": 6}, "style_depth 6: give 1 to 5"),
+        ({"style_falloff": 0.0}, "style_falloff 0.0: give more than 0"),
+        ({"saliency": 1.5}, "saliency 1.5: give 0 to 1"),
+    ):
+        with pytest.raises(ArgumentError, match=told):
+            losses.StyleWeights(**wrong)

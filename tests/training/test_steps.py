@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tfstyle import losses, training
 from tfstyle.data import drawn, samples
+from tfstyle.errors import ArgumentError
 from tfstyle.networks import discriminators, generators
 from tfstyle.training import image_pool, steps
 from tfstyle.training.steps import base
@@ -120,6 +121,71 @@ def test_the_checkerboard_loss_joins_the_total_where_it_has_a_weight(tiny_extrac
     np.testing.assert_allclose(values["checkerboard"], expected, rtol=1e-3)
     others = sum(step.weights[name] * value for name, value in plain.items())
     np.testing.assert_allclose(values["total"], others + 2 * expected, rtol=1e-3)
+
+
+@pytest.mark.usefixtures("eager")
+def test_with_means_the_style_loss_is_wassersteins(photo, tiny_extractor, paintings):
+    layers = {"block1_conv1": 0.75, "block2_conv1": 0.25}
+    of_paintings = tiny_extractor(np.stack([paintings[0], 0.3 * paintings[1]]))
+    grams = {layer: losses.gram(of_paintings[layer]) for layer in layers}
+    means = {layer: losses.channel_means(of_paintings[layer]) for layer in layers}
+    generator = small_generator()
+    step = perceptual_step(
+        tiny_extractor, grams, lambda given, training: generator(given[0]),
+        optimizer=training.adam(0.01, generator.trainable_variables),
+        style_means=means, layer_weights=layers,
+    )  # fmt: skip
+    photos = crops(photo)
+    found = tiny_extractor(generator(photos))
+
+    def expected(target_means, target_grams):
+        return losses.wasserstein_style_loss(
+            means={layer: losses.channel_means(found[layer]) for layer in layers},
+            grams={layer: losses.gram(found[layer]) for layer in layers},
+            target_means=target_means,
+            target_grams=target_grams,
+            layer_weights=layers,
+        )
+
+    values = step.terms(photos, tf.eye(2))
+    np.testing.assert_allclose(values["style"], expected(means, grams), rtol=1e-3)
+    # Each image by its own style: the other way round it is another loss.
+    other = expected(*({k: v[::-1] for k, v in of.items()} for of in (means, grams)))
+    assert abs(values["style"] / other - 1) > 0.01
+    turned = step.terms(photos, tf.eye(2)[::-1])
+    np.testing.assert_allclose(turned["style"], other, rtol=1e-3)
+    # A blend of a style with itself is that style.
+    twice = {layer: tf.repeat(value[:1], 2, axis=0) for layer, value in means.items()}
+    grams = {layer: tf.repeat(value[:1], 2, axis=0) for layer, value in grams.items()}
+    step = perceptual_step(
+        tiny_extractor, grams, step.generator, optimizer=step.optimizer,
+        style_means=twice, layer_weights=layers,
+    )  # fmt: skip
+    np.testing.assert_allclose(
+        step.terms(photos, tf.constant([[0.3, 0.7]] * 2))["style"],
+        expected(twice, grams),
+        rtol=1e-3,
+    )
+
+
+def test_means_go_with_grams_and_the_relative_formula(tiny_extractor, style_grams):
+    means = {layer: tf.zeros(gram.shape[:2]) for layer, gram in style_grams.items()}
+    with pytest.raises(ArgumentError, match="formula gatys: give .* the relative formula"):
+        perceptual_step(
+            tiny_extractor, style_grams, small_generator(), style_means=means, formula="gatys"
+        )
+    with pytest.raises(ArgumentError, match=r"style_means of \[\] .*: give those of \['block1"):
+        perceptual_step(tiny_extractor, style_grams, small_generator(), style_means={})
+
+
+@pytest.mark.usefixtures("eager")
+def test_what_stands_out_weighs_more_in_the_content_by_saliency(photo, tiny_extractor, style_grams):
+    generator, photos = small_generator(), crops(photo)
+    found, target = (tiny_extractor(x)["block4_conv2"] for x in (generator(photos), photos))
+    weights = (1 + losses.saliency(target)) / 2
+    step = perceptual_step(tiny_extractor, style_grams, generator, saliency=0.5)
+    expected = losses.content_loss(features=found, target=target, weights=weights)
+    np.testing.assert_allclose(step.terms(photos)["content"], expected, rtol=1e-4)
 
 
 @pytest.mark.usefixtures("eager")

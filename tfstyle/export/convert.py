@@ -100,11 +100,15 @@ def from_keras(generator: keras.Model, name: str, card: Mapping | None = None) -
         def take(*inputs):
             return {"statistics": statistics.taken(generator, inputs)}
 
-        given = tf.TensorSpec([2, channels], tf.float32, name="statistics")
+        specs = _specs(count, batch=1)
+        given = [tf.TensorSpec([2, channels], tf.float32, name="statistics")]
+        if layers.has_noise(generator):
+            given.append(tf.TensorSpec([2], tf.int32, name="origin"))
 
-        @tf.function(input_signature=[*_specs(count, batch=1), given], autograph=False)
+        @tf.function(input_signature=[*specs, *given], autograph=False)
         def give(*inputs):
-            return {"stylized": statistics.with_given(generator, inputs[:-1], inputs[-1])}
+            inputs, given = inputs[: len(specs)], inputs[len(specs) :]
+            return {"stylized": statistics.with_given(generator, inputs, *given)}
 
         parts = {"statistics": take, "tiles": give}
     return Source(name, stylize, style_names(card, count), card, alive, parts)

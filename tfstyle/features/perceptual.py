@@ -1,6 +1,6 @@
 """VGG16 as the train steps need it: what style and content are measured by."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -51,6 +51,23 @@ class Perceptual:
         return {
             layer: tf.concat([losses.gram(of_one[layer]) for of_one in found], axis=0)
             for layer in losses.STYLE_LAYERS
+        }
+
+    def aims(self, paintings: Iterable[np.ndarray], weights: losses.StyleWeights) -> dict:
+        """What `PerceptualStep` takes of styles, [H, W, 3] in [0, 1] each, and of their losses."""
+        found = [self.extractor(painting[None]) for painting in paintings]
+
+        def of(statistic: Callable[[tf.Tensor], tf.Tensor]) -> dict[str, tf.Tensor]:
+            return {
+                layer: tf.concat([statistic(of_one[layer]) for of_one in found], axis=0)
+                for layer in weights.style_layers
+            }
+
+        return {
+            "style_grams": of(losses.gram),
+            "style_means": of(losses.channel_means) if weights.style_loss != "gram" else None,
+            "layer_weights": weights.style_layers,
+            "saliency": weights.saliency,
         }
 
     def mean_grams(self, styles: Iterable[np.ndarray]) -> dict[str, tf.Tensor]:

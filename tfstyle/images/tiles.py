@@ -34,13 +34,18 @@ def windows(image: np.ndarray, *, side: int, pixels: int) -> np.ndarray:
 
 
 def apply(
-    image: np.ndarray, stylize: Callable[[np.ndarray], np.ndarray], *, side: int, margin: int
+    image: np.ndarray,
+    stylize: Callable[[np.ndarray, tuple[int, int]], np.ndarray],
+    *,
+    side: int,
+    margin: int,
 ) -> np.ndarray:
     """What `stylize` makes of each tile, put together.
 
     Args:
         image: [H, W, 3].
-        stylize: [h, w, 3] -> [h, w, 3]; called with each tile and its surroundings.
+        stylize: ([h, w, 3], (row, column)) -> [h, w, 3]; called with each tile and its
+            surroundings, and where they begin.
         side: of a tile, in pixels; rounded up to a multiple of STEP.
         margin: pixels around a tile that are given with it, where the image has them; likewise.
     """
@@ -48,7 +53,8 @@ def apply(
     result = np.empty_like(image)
     for top, bottom, outer_top, outer_bottom in _cuts(height, side, margin):
         for left, right, outer_left, outer_right in _cuts(width, side, margin):
-            part = stylize(image[outer_top:outer_bottom, outer_left:outer_right])
+            origin = outer_top, outer_left
+            part = stylize(image[outer_top:outer_bottom, outer_left:outer_right], origin)
             result[top:bottom, left:right] = part[
                 top - outer_top : bottom - outer_top, left - outer_left : right - outer_left
             ]

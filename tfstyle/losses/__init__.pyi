@@ -34,5 +34,6 @@ from .style import (
 )
 from .weights import (
     GanWeights as GanWeights,
+    StyleWeights as StyleWeights,
     Weights as Weights,
 )

@@ -5,7 +5,7 @@ import math
 from typing import Literal
 
 from tfstyle.errors import ArgumentError
-from tfstyle.losses.style import CONTENT_LAYER
+from tfstyle.losses.style import CONTENT_LAYER, STYLE_LAYERS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,6 +71,44 @@ class Weights:
         """All but the layers, by the names that train steps give them."""
         told = dataclasses.asdict(self)
         return {name: value for name, value in told.items() if name.endswith("_weight")}
+
+
+@dataclasses.dataclass(frozen=True)
+class StyleWeights(Weights):
+    """What a network of given styles is to aim for, and how much.
+
+    Args:
+        style_loss: "gram" compares Gram matrices (Gatys et al. 2015), "wasserstein" mean and
+            covariance: nearer to the painting's strokes and colours, with less fine grain.
+        style_depth: how many of VGG16's five style layers, from the first; the last ones see
+            things rather than strokes.
+        style_falloff: weight of each of these relative to that of the one before.
+        saliency: from 0, all of the photo weighs alike in the content loss, to 1, what stands out
+            weighs most, and a sky or a wall is free for strokes.
+    """
+
+    style_loss: Literal["gram", "wasserstein"] = "gram"
+    style_depth: int = len(STYLE_LAYERS)
+    style_falloff: float = 1.0
+    saliency: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, holds, what in (
+            ("style_loss", self.style_loss in ("gram", "wasserstein"), "gram or wasserstein"),
+            ("style_depth", 1 <= self.style_depth <= len(STYLE_LAYERS), "1 to 5"),
+            ("style_falloff", 0 < self.style_falloff < math.inf, "more than 0"),
+            ("saliency", 0 <= self.saliency <= 1, "0 to 1"),
+        ):
+            if not holds:
+                raise ArgumentError(f"{name} {getattr(self, name)}: give {what}")
+
+    @property
+    def style_layers(self) -> dict[str, float]:
+        """{layer: weight} of the style loss; they sum to 1."""
+        layers = STYLE_LAYERS[: self.style_depth]
+        weights = [self.style_falloff**depth for depth in range(len(layers))]
+        return {layer: weight / sum(weights) for layer, weight in zip(layers, weights, strict=True)}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,7 +19,9 @@ def _padded_conv(
 
 
 @recorded
-def fast_generator(*, width: int = 16, depth: int = 4, name: str = "fast") -> keras.Model:
+def fast_generator(
+    *, width: int = 16, depth: int = 4, noise: bool = False, name: str = "fast"
+) -> keras.Model:
     """Feed-forward style network, after Johnson et al. 2016 (https://arxiv.org/abs/1603.08155).
 
     Departs from the paper where that is faster or better at the same cost: the stem already halves
@@ -31,18 +33,26 @@ def fast_generator(*, width: int = 16, depth: int = 4, name: str = "fast") -> ke
     Args:
         width: channels at half size; twice as many at a quarter, four times at an eighth.
         depth: number of residual blocks.
+        noise: whether `layers.Noise` is added at an eighth and at a quarter of the size, so that
+            calm areas need not repeat themselves.
 
     Returns:
         Functional model, [B, H, W, 3] in [0, 1] -> [B, H, W, 3] in [0, 1], any size from 1x1.
     """
     images = keras.Input((None, None, 3), name="images")
-    stylized = _fast(images, width, depth, lambda x: layers.InstanceNorm()(x))
+    stylized = _fast(
+        images,
+        width,
+        depth,
+        lambda x: layers.InstanceNorm()(x),
+        lambda x, stride: layers.Noise(stride)(x) if noise else x,
+    )
     return keras.Model(images, stylized, name=name)
 
 
 @recorded
 def fusion_generator(
-    *, styles: int, width: int = 16, depth: int = 4, name: str = "fusion"
+    *, styles: int, width: int = 16, depth: int = 4, noise: bool = False, name: str = "fusion"
 ) -> keras.Model:
     """`fast_generator` for several styles and all blends of them.
 
@@ -52,7 +62,7 @@ def fusion_generator(
 
     Args:
         styles: number of styles, at least 1.
-        width, depth: see `fast_generator`.
+        width, depth, noise: see `fast_generator`; each style has strengths of noise of its own.
 
     Returns:
         Functional model, [images, style_weights] -> [B, H, W, 3] in [0, 1]: images [B, H, W, 3] in
@@ -65,7 +75,13 @@ def fusion_generator(
         raise ArgumentError(f"fusion_generator styles {styles}: give 1 or more")
     images = keras.Input((None, None, 3), name="images")
     weights = keras.Input((styles,), name="style_weights")
-    stylized = _fast(images, width, depth, lambda x: layers.ConditionalInstanceNorm()([x, weights]))
+    stylized = _fast(
+        images,
+        width,
+        depth,
+        lambda x: layers.ConditionalInstanceNorm()([x, weights]),
+        lambda x, stride: layers.Noise(stride)([x, weights]) if noise else x,
+    )
     return keras.Model([images, weights], stylized, name=name)
 
 
@@ -74,20 +90,27 @@ def _fast(
     width: int,
     depth: int,
     normed: Callable[[keras.KerasTensor], keras.KerasTensor],
+    noised: Callable[[keras.KerasTensor, int], keras.KerasTensor],
 ) -> keras.KerasTensor:
-    """What `fast_generator` and `fusion_generator` have in common; `normed` normalises features."""
+    """What `fast_generator` and `fusion_generator` have in common.
+
+    Args:
+        normed: normalises features.
+        noised: adds noise to features of so many pixels to a position.
+    """
     x = layers.PadToMultiple(8, minimum=16)(images)
     half = keras.layers.ReLU()(normed(_padded_conv(x, width, 5, 2, name="stem")))
     quarter = _padded_conv(half, 2 * width, 3, 2, name="down1")
     quarter = keras.layers.ReLU()(normed(quarter))
     x = _padded_conv(quarter, 4 * width, 3, 2, name="down2")
-    x = keras.layers.ReLU()(normed(x))
+    x = keras.layers.ReLU()(noised(normed(x), 8))
     for i in range(depth):
         y = _padded_conv(x, 4 * width, 3, name=f"block{i}_conv1")
-        y = keras.layers.ReLU()(normed(y))
+        y = keras.layers.ReLU()(noised(normed(y), 8))
         y = _padded_conv(y, 4 * width, 3, name=f"block{i}_conv2")
         x = keras.layers.Add()([x, normed(y)])
-    x = normed(layers.ResizeConv(2 * width, 3, use_bias=False, smooth=True, name="up1")(x))
+    x = layers.ResizeConv(2 * width, 3, use_bias=False, smooth=True, name="up1")(x)
+    x = noised(normed(x), 4)
     x = keras.layers.ReLU()(keras.layers.Add()([x, quarter]))
     x = normed(layers.ResizeConv(width, 3, use_bias=False, smooth=True, name="up2")(x))
     x = keras.layers.ReLU()(keras.layers.Add()([x, half]))

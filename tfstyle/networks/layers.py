@@ -15,6 +15,9 @@ import tensorflow as tf
 from tfstyle.errors import ArgumentError
 from tfstyle.networks import statistics
 
+# Of noise at first, where features are of deviation 1: enough for the strengths to have a gradient
+# that tells what they do.
+_STRENGTH = 0.1
 # Of a tensor, as Keras hands it to layers; None where it is not known.
 Shape = tuple[int | None, ...]
 
@@ -306,6 +309,89 @@ class SpectralConv2D(keras.layers.Layer):
             "use_bias": self.use_bias,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
         }
+
+
+def has_noise(model: keras.Model) -> bool:
+    """Whether there is a `Noise` in a model, so that a part of a picture depends on its place."""
+    return any(isinstance(layer, Noise) for layer in model.layers)
+
+
+def _shapes(input_shape: Any) -> list[Shape]:
+    """Of each input, of a layer that takes one tensor or several."""
+    several = isinstance(input_shape[0], list | tuple)
+    return list(input_shape) if several else [input_shape]
+
+
+@keras.saving.register_keras_serializable(package="tfstyle")
+class Noise(keras.layers.Layer):
+    """Adds noise, as much to each channel as was learnt: y = x + strength n.
+
+    n is one map for all channels, of N(0, 1) at each position, after Karras et al. 2019
+    (https://arxiv.org/abs/1812.04948), section 3.2. A network that is the same everywhere can only
+    repeat itself on a flat sky; from noise it can paint. In training the noise is drawn anew for
+    each image, from a state that is one of the layer's weights; else it is a fixed pattern that
+    lies at the image's upper left corner and repeats every `period` positions, so that the same
+    photo gives the same picture. Of part of an image it is the pattern's part: see
+    `statistics.origin`.
+
+    [B, H, W, C] -> same; with ([B, H, W, C], w [B or 1, styles]) the strength of an image is the
+    sum over styles s of w_s strength_s.
+    """
+
+    def __init__(self, stride: int, period: int = 64, **kwargs: Any) -> None:
+        """
+        Args:
+            stride: pixels of the image to a position.
+            period: side of the pattern, in positions.
+        """
+        # Half precision would round the weights of the styles.
+        super().__init__(autocast=False, **kwargs)
+        self.stride = stride
+        self.period = period
+        self.generator = keras.random.SeedGenerator()
+        self.state = self.generator.state
+
+    def build(self, input_shape: Any) -> None:
+        features, *weights = _shapes(input_shape)
+        shape = (*(each[-1] for each in weights), features[-1])
+        self.strength = self.add_weight(
+            shape=shape, initializer=keras.initializers.Constant(_STRENGTH), name="strength"
+        )
+        # By the stride, so that no two sizes have the same pattern.
+        pattern = np.random.default_rng(self.stride).normal(size=(self.period, self.period))
+        self.pattern = ((pattern - pattern.mean()) / pattern.std()).astype("float32")
+
+    def call(self, inputs: tf.Tensor | Sequence[tf.Tensor], training: bool = False) -> tf.Tensor:
+        x, weights = inputs if isinstance(inputs, list | tuple) else (inputs, None)
+        strength = tf.convert_to_tensor(self.strength)[None]
+        if weights is not None:
+            strength = tf.reduce_sum(weights[:, :, None] * strength, axis=1)
+        shape = tf.shape(x)
+        if training:
+            noise = keras.random.normal(
+                (shape[0], shape[1], shape[2], 1), dtype="float32", seed=self.generator
+            )
+        else:
+            noise = self._patterned(shape[1], shape[2])
+        added = noise * strength[:, None, None, :]
+        return x + tf.cast(added, x.dtype)
+
+    def _patterned(self, height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
+        """[1, height, width, 1] of the pattern, from where `statistics.origin` says."""
+        pattern = tf.constant(self.pattern[None, :, :, None])
+        origin = statistics.origin()
+        # Of pixels, to the place in the pattern.
+        start = [0, 0] if origin is None else origin // self.stride % self.period
+        top, left = tf.unstack(tf.convert_to_tensor(start))
+        over = 1 if origin is None else 2
+        repeats = [1, height // self.period + over, width // self.period + over, 1]
+        return tf.tile(pattern, repeats)[:, top : top + height, left : left + width]
+
+    def compute_output_shape(self, input_shape: Any) -> Shape:
+        return _shapes(input_shape)[0]
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "stride": self.stride, "period": self.period}
 
 
 @keras.saving.register_keras_serializable(package="tfstyle")

@@ -19,6 +19,7 @@ Statistics = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
 class _Around(threading.local):
     statistics: Statistics | None = None
+    origin: tf.Tensor | None = None
 
 
 _around = _Around()
@@ -31,6 +32,11 @@ def of(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     `with_given` the given ones, [1, 1, 1, C].
     """
     return _around.statistics(x) if _around.statistics else _moments(x, [1, 2])
+
+
+def origin() -> tf.Tensor | None:
+    """[2]: row and column in the whole of the part that a call is for; None for the whole."""
+    return _around.origin
 
 
 def taken(model: keras.Model, inputs: Sequence) -> tf.Tensor:
@@ -56,10 +62,21 @@ def taken(model: keras.Model, inputs: Sequence) -> tf.Tensor:
     return tf.reshape(tf.concat([tf.stack(one) for one in found], axis=-1), (2, -1))
 
 
-def with_given(model: keras.Model, inputs: Sequence, statistics: tf.Tensor) -> tf.Tensor:
+def with_given(
+    model: keras.Model,
+    inputs: Sequence,
+    statistics: tf.Tensor,
+    origin: tf.Tensor | Sequence[int] | None = None,
+) -> tf.Tensor:
     """`model` called with the statistics [2, C] of another call, as `taken` gives them.
 
     Each position of the result depends on what is near it alone; see `reach`.
+
+    Args:
+        model, inputs: as for `taken`.
+        statistics: float32 [2, C].
+        origin: int32 [2], row and column where the images lie in the whole, in pixels: multiples of
+            8. Only `layers.Noise` asks for it.
     """
     position = 0
 
@@ -71,7 +88,11 @@ def with_given(model: keras.Model, inputs: Sequence, statistics: tf.Tensor) -> t
         )
         return tf.reshape(mean, (1, 1, 1, -1)), tf.reshape(variance, (1, 1, 1, -1))
 
-    return _call(model, inputs, give)
+    outer, _around.origin = _around.origin, None if origin is None else tf.convert_to_tensor(origin)
+    try:
+        return _call(model, inputs, give)
+    finally:
+        _around.origin = outer
 
 
 def reach(model: keras.Model, *, side: int = 768) -> int:

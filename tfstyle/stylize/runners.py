@@ -76,7 +76,11 @@ class Runner(abc.ABC):
         return self._take(windows, weights)
 
     def stylize_part(
-        self, batch: np.ndarray, statistics: np.ndarray, weights: np.ndarray | None = None
+        self,
+        batch: np.ndarray,
+        statistics: np.ndarray,
+        weights: np.ndarray | None = None,
+        origin: tuple[int, int] = (0, 0),
     ) -> np.ndarray:
         """The picture of a part of an image, normalised as the whole of it.
 
@@ -85,6 +89,8 @@ class Runner(abc.ABC):
                 out unlike in the whole.
             statistics: [2, C] of the image, as `statistics` gives them.
             weights: of the styles.
+            origin: row and column of the part in the image, multiples of 8; a model that paints
+                from noise takes it from there.
 
         Returns:
             [1, h, w, 3].
@@ -99,7 +105,7 @@ class Runner(abc.ABC):
                 f"statistics of shape {statistics.shape} and type {statistics.dtype}: give float32 "
                 "[2, C], as `statistics` gives them"
             )
-        return self._give(batch, statistics, weights)
+        return self._give(batch, statistics, weights, np.array(origin, np.int32))
 
     @abc.abstractmethod
     def _run(self, batch, weights) -> np.ndarray:
@@ -109,7 +115,7 @@ class Runner(abc.ABC):
         """`statistics`, of what was checked, where the model can."""
         raise NotImplementedError
 
-    def _give(self, batch, statistics, weights) -> np.ndarray:
+    def _give(self, batch, statistics, weights, origin) -> np.ndarray:
         """`stylize_part`, of what was checked, where the model can."""
         raise NotImplementedError
 
@@ -208,13 +214,13 @@ class TFLiteRunner(Runner):
     def _take(self, windows, weights):
         return self._call("statistics", images=windows, style_weights=weights)["statistics"]
 
-    def _give(self, batch, statistics, weights):
+    def _give(self, batch, statistics, weights, origin):
         given = {"images": batch, "statistics": statistics, "style_weights": weights}
-        return self._call("tiles", **given)["stylized"]
+        return self._call("tiles", **given, origin=origin)["stylized"]
 
     def _call(self, signature, **given):
-        given = {key: value for key, value in given.items() if value is not None}
-        return self._interpreter.get_signature_runner(signature)(**given)
+        runner = self._interpreter.get_signature_runner(signature)
+        return runner(**{key: given[key] for key in runner.get_input_details()})
 
 
 class SavedModelRunner(Runner):
@@ -284,11 +290,11 @@ class KerasRunner(Runner):
         def take(*given):
             return statistics.taken(model, given)
 
-        values = tf.TensorSpec([2, channels], tf.float32)
+        place = [tf.TensorSpec([2, channels], tf.float32), tf.TensorSpec([2], tf.int32)]
 
-        @tf.function(input_signature=[image, *weights, values], autograph=False)
+        @tf.function(input_signature=[image, *weights, *place], autograph=False)
         def give(*given):
-            return tf.cast(statistics.with_given(model, given[:-1], given[-1]), tf.float32)
+            return tf.cast(statistics.with_given(model, given[:-2], *given[-2:]), tf.float32)
 
         def of_arrays(function):
             return lambda *given: function(
@@ -303,8 +309,8 @@ class KerasRunner(Runner):
     def _take(self, windows, weights):
         return self._take_all(windows, weights)
 
-    def _give(self, batch, statistics, weights):
-        return self._give_all(batch, weights, statistics)
+    def _give(self, batch, statistics, weights, origin):
+        return self._give_all(batch, weights, statistics, origin)
 
 
 def read_metadata(path: str | os.PathLike) -> dict:

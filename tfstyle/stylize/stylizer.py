@@ -237,9 +237,9 @@ class Stylizer:
         statistics = self._run.statistics(windows, weights)
         total, done = tiles.count((height, width), _TILE), 0
 
-        def stylize(part):
+        def stylize(part, origin):
             nonlocal done
-            stylized = self._run.stylize_part(part[np.newaxis], statistics, weights)[0]
+            stylized = self._run.stylize_part(part[np.newaxis], statistics, weights, origin)[0]
             stylized = np.clip(stylized, 0, 1)
             done += 1
             if progress:

@@ -85,10 +85,17 @@ def content_of(
     target: Mapping[str, tf.Tensor],
     layers: Sequence[str],
     loss: Callable[..., tf.Tensor] = losses.content_loss,
+    saliency: float = 0.0,
 ) -> tf.Tensor:
-    """Mean content loss of the layers."""
-    values = [loss(features=features[layer], target=target[layer]) for layer in layers]
-    return tf.add_n(values) / len(layers)
+    """Mean content loss of the layers, positions weighted by `saliency` times theirs."""
+
+    def of(layer: str) -> tf.Tensor:
+        given = {"features": features[layer], "target": target[layer]}
+        if saliency:
+            given["weights"] = 1 + saliency * (losses.saliency(target[layer]) - 1)
+        return loss(**given)
+
+    return tf.add_n([of(layer) for layer in layers]) / len(layers)
 
 
 def weights_of(step: Any, names: Sequence[str], optional: Sequence[str]) -> dict[str, Any]:

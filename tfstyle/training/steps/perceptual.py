@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from tfstyle import losses
+from tfstyle.errors import ArgumentError
 from tfstyle.training.balance import Balance
 from tfstyle.training.steps.base import (
     apply,
@@ -25,7 +26,7 @@ _FORMULAS = {
 
 
 class PerceptualStep:
-    """Trains a generator on content, Gram style and total variation.
+    """Trains a generator on content, style and total variation.
 
     Johnson et al. 2016 (https://arxiv.org/abs/1603.08155), with every loss relative to its target's
     energy (see `losses`), so that the same weights suit every style. With several styles, Dumoulin
@@ -46,6 +47,8 @@ class PerceptualStep:
         tv_weight: float,
         checkerboard_weight: float = 0.0,
         layer_weights: Mapping[str, float] | None = None,
+        style_means: Mapping[str, tf.Tensor] | None = None,
+        saliency: float = 0.0,
         formula: Literal["relative", "gatys"] = "relative",
         balance: Balance | None = None,
     ) -> None:
@@ -60,6 +63,10 @@ class PerceptualStep:
             content_layers: layers whose content losses are averaged.
             content_weight, style_weight, tv_weight, checkerboard_weight: of the losses named so.
             layer_weights: {layer: weight} within the style loss; equal where None.
+            style_means: {layer: [styles, C]}, the `losses.channel_means` that go with
+                `style_grams`: the style loss is then `losses.wasserstein_style_loss`.
+            saliency: how far the positions of the content are weighted by `losses.saliency`, from
+                0, all alike, to 1.
             formula: of content and style loss; "gatys" takes them as published.
             balance: gives weights in place of those above, and moves them.
         """
@@ -75,6 +82,18 @@ class PerceptualStep:
         self.checkerboard_weight = checkerboard_weight
         self.layer_weights = layer_weights
         self.content_loss, self.style_loss = _FORMULAS[formula]
+        self.saliency = saliency
+        self.style_means = dict(style_means) if style_means is not None else None
+        if self.style_means is not None:
+            if formula == "gatys" or self.style_means.keys() != self.style_grams.keys():
+                raise ArgumentError(
+                    f"style_means of {sorted(self.style_means)} and formula {formula}: give those "
+                    f"of {sorted(self.style_grams)}, with the relative formula"
+                )
+            self.style_roots = {
+                layer: losses.covariance_root(self.style_means[layer], gram)
+                for layer, gram in self.style_grams.items()
+            }
         self.balance = balance
 
     @tf.function(autograph=False)
@@ -92,7 +111,8 @@ class PerceptualStep:
         With a `balance` also the weights that it moves, as "style_weight".
 
         `style_weights` [B, styles], for a generator of several styles: how much of each an image
-        gets. The target of a blend is the blend of the Gram matrices.
+        gets. The target of a blend is the blend of the Gram matrices; of the Wasserstein loss, of
+        means and of roots of covariances.
         """
         with tape_of(self) as tape:
             stylized = self._stylized(photos, style_weights, training=True)
@@ -124,25 +144,49 @@ class PerceptualStep:
 
     def _terms(self, stylized, photos, style_weights):
         target = self.content_extractor(photos)
-        style_grams = self.style_grams
-        if style_weights is not None:
-            style_grams = {
-                layer: tf.einsum("bs,scd->bcd", style_weights, gram)
-                for layer, gram in self.style_grams.items()
-            }
         features = self.extractor(stylized)
         values = {
-            "content": content_of(features, target, self.content_layers, self.content_loss),
-            "style": self.style_loss(
-                grams={layer: losses.gram(features[layer]) for layer in style_grams},
-                targets=style_grams,
-                layer_weights=self.layer_weights,
+            "content": content_of(
+                features, target, self.content_layers, self.content_loss, self.saliency
             ),
+            "style": self._style(features, style_weights),
             "tv": losses.total_variation(stylized),
         }
         if self.checkerboard_weight:
             values["checkerboard"] = losses.checkerboard_loss(images=stylized)
         return values
+
+    def _style(self, features, style_weights):
+        def blended(of_styles):
+            """{layer: [styles, ...]} -> {layer: [B, ...]}, or as they are for a single style."""
+            if style_weights is None:
+                return of_styles
+            return {
+                layer: tf.tensordot(tf.cast(style_weights, each.dtype), each, 1)
+                for layer, each in of_styles.items()
+            }
+
+        grams = {layer: losses.gram(features[layer]) for layer in self.style_grams}
+        if self.style_means is None:
+            targets = blended(self.style_grams)
+            return self.style_loss(grams=grams, targets=targets, layer_weights=self.layer_weights)
+        means, roots = blended(self.style_means), blended(self.style_roots)
+        targets = self.style_grams
+        if style_weights is not None:
+            # Of a blend, the Gaussian whose mean and root are the blended ones.
+            targets = {
+                layer: tf.cast(root @ root, "float32")
+                + means[layer][:, :, None] * means[layer][:, None]
+                for layer, root in roots.items()
+            }
+        return losses.wasserstein_style_loss(
+            means={layer: losses.channel_means(features[layer]) for layer in grams},
+            grams=grams,
+            target_means=means,
+            target_grams=targets,
+            target_roots=roots,
+            layer_weights=self.layer_weights,
+        )
 
 
 class TargetStep:
