@@ -1,4 +1,7 @@
-"""The one base of all errors that a user can mend."""
+"""The one base of all errors that a user can mend, and what their messages have in common."""
+
+import difflib
+from collections.abc import Iterable
 
 
 class TfstyleError(Exception):
@@ -15,3 +18,10 @@ class TfstyleError(Exception):
 
 class ArgumentError(TfstyleError, ValueError):
     """An argument that cannot be taken, or a file whose content is not what it has to be."""
+
+
+def meant(word: str, words: Iterable[str]) -> str:
+    """ "did you mean WORD? " of the one of `words` that is nearest; "" where none is near."""
+    folded = {each.lower().replace("-", "_"): each for each in words}
+    near = difflib.get_close_matches(word.lower().replace("-", "_"), folded, n=1, cutoff=0.7)
+    return f"did you mean {folded[near[0]]}? " if near else ""

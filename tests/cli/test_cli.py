@@ -113,11 +113,30 @@ def test_version(capsys):
     assert capsys.readouterr().out.startswith("tfstyle 0.")
 
 
+def test_without_arguments_it_helps(capsys):
+    assert cli.main([]) == 0
+    said = capsys.readouterr()
+    assert "usage: tfstyle" in said.out and "stylize" in said.out and not said.err
+
+
+def test_flags_with_dashes_are_those_with_underscores(capsys):
+    arguments = ["stylize", "nothing.jpg", "--max-size=5", "--preserve-color", "--strength", "0.5"]
+    assert cli.main(arguments) == 2
+    assert "nothing.jpg: no such file" in capsys.readouterr().err
+    assert program(train, "--dry-run", "--steps=9") == 0
+    assert json.loads(capsys.readouterr().out)["steps"] == 9
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ([], "COMMAND"),
-        (["paint"], "paint"),
+        (["paint"], "argument COMMAND: paint: give stylize, optimize,"),
+        (["stylise"], "argument COMMAND: stylise: did you mean stylize? give stylize,"),
+        (["optimize", "a.jpg", "--preset=portrit"], "portrit: did you mean portrait? give"),
+        (["optimize", "a.jpg", "--tile=atuo"], "atuo: "),
+        (["stylize", "a.jpg", "--runtime=Tflite"], "Tflite: did you mean tflite? give"),
+        (["stylize", "a.jpg", "--modle=x"], "arguments: --modle=x: did you mean --model?"),
+        (["stylize", "a.jpg", "--max-sise", "5"], "--max-sise: did you mean --max_size?"),
         (["stylize"], "IN"),
         (["stylize", "a.jpg", "--strength", "1.5"], "1.5: give a number from 0 to 1"),
         (["stylize", "a.jpg", "--strength", "nan"], "nan: give a number from 0 to 1"),
@@ -233,7 +252,7 @@ def test_a_second_run_does_not_paint_what_the_first_one_painted(desk):
         (["c.png", "c.webp"], "c.png and c.webp would both become c.negative.png"),
         (["a.jpg", "--json", "-o", "-"], "both want standard output"),
         (["a.jpg", "-o", "notes/out/"], "notes"),
-        (["a.jpg", "--model", "monet"], "model 'monet': no file and no model of that name. There"),
+        (["a.jpg", "--model", "monet"], "model 'monet': no file and no model of that name; there"),
         (["a.jpg", "--model", "monet"], "negative"),
         (["a.jpg", "--model", "notes"], "notes: not a model"),
     ],
@@ -525,13 +544,22 @@ def test_what_cannot_be_evaluated_is_told_in_one_line(judged, arguments, told, c
 # -- models -----------------------------------------------------------------------------------
 
 
-def test_models_are_listed_as_a_table_and_as_their_cards(desk, negative, capsys):
+def test_models_are_listed_in_80_columns_and_as_their_cards(desk, negative, capsys):
     assert cli.main(["models"]) == 0
-    header, *rows = capsys.readouterr().out.splitlines()
-    assert header.split() == ["name", "size", "style", "licence", "version", "where"]
-    (row,) = [row for row in rows if row.startswith("negative ")]
-    assert row.split()[3:] == ["Film", "CC0-1.0", "3", str(desk / "saved_models")]
-    assert row.split()[1:3] == [f"{negative.stat().st_size / 1e6:.2f}", "MB"]
+    told = capsys.readouterr().out
+    assert max(map(len, told.splitlines())) <= 80
+    (mine,) = [part for part in told.split("\n\n") if part.startswith("negative ")]
+    size = f"{negative.stat().st_size / 1e6:.2f} MB"
+    assert mine.splitlines() == [
+        f"negative ({size}, version 3, CC0-1.0)",
+        "  style Film",
+        "  use   tfstyle stylize photo.jpg --model negative",
+    ]
+    (ten,) = [part for part in told.split("\n\n") if part.startswith("ten_styles ")]
+    # A command that can be copied, with a style of the model.
+    command = ten.splitlines()[-1].split("use ")[1].split()
+    assert cli.main([*command[1:2], "nothing.jpg", *command[3:]]) == 2
+    assert "nothing.jpg: no such file" in capsys.readouterr().err
     assert cli.main(["models", "--json"]) == 0
     cards = {card["name"]: card for card in json.loads(capsys.readouterr().out)}
     assert cards["negative"]["version"] == 3
@@ -666,7 +694,7 @@ def test_dry_run_prints_the_resolved_options_and_calls_nothing(capsys):
         (["--nope"], "unrecognized arguments: --nope"),
         (["--step=1"], "unrecognized arguments: --step=1"),
         (["--steps=1.5"], "argument --steps: invalid int value: '1.5'"),
-        (["--kind=c"], "'c'"),
+        (["--kind=c"], "argument --kind: c: give a, b"),
         (["--gear=4"], "4"),
         (["--gear=3", "--noturbo"], "gear 3 without turbo: use --turbo"),
         (["--gear=3", "--noturbo", "--dry_run"], "gear 3 without turbo: use --turbo"),
@@ -805,3 +833,46 @@ def test_a_docstring_that_begins_with_its_arguments_gives_help_too():
         """
 
     assert documented(Weights) == {"tv": "of the total variation."}
+
+
+# -- styles -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (
+            ["--style", "mine.png"],
+            "--style mine.png: a picture, .* tfstyle optimize a.jpg --style mine.png -o OUT.png .*"
+            "tfstyle learn mine.png --name mine",
+        ),
+        (["--style", "gone.jpg"], "--style gone.jpg: a picture, "),
+        (
+            ["--style", "scream"],
+            "starry_night has no such style, ten_styles has: tfstyle stylize a.jpg --model "
+            "ten_styles --style scream$",
+        ),
+        (
+            ["--style", "screem"],
+            "did you mean scream. starry_night has one style alone, and takes no --style",
+        ),
+        (
+            ["--style", "mondrain:2,scream:1", "--model", "ten_styles"],
+            "--style mondrain: did you mean mondrian. ten_styles has composition_vii, ",
+        ),
+    ],
+)
+def test_a_style_that_a_model_lacks_comes_with_what_helps(desk, arguments, told, capsys):
+    picture("a.jpg"), picture("mine.png")
+    assert cli.main(["stylize", "a.jpg", *arguments]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and re.search(told, said.strip())
+
+
+def test_the_style_that_is_taken_where_none_is_asked_for_is_told(desk, capsys):
+    picture("a.jpg")
+    assert cli.main(["stylize", "a.jpg", "--model", "ten_styles", "-o", "out.png"]) == 0
+    said = capsys.readouterr().err
+    assert "style composition_vii, the first of ten_styles; --style has others: contrast_" in said
+    assert cli.main(["stylize", "a.jpg", "--model=ten_styles", "--style=3", "-o", "b.png"]) == 0
+    assert "the first of" not in capsys.readouterr().err

@@ -67,6 +67,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for command in _COMMANDS:
         command.add(commands)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if not arguments:
+        parser.print_help()
+        return 0
     args = parser.parse_args(arguments)
     # Names of files need not be text, and must not end a run when they are printed.
     if isinstance(sys.stdout, io.TextIOWrapper):

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import textwrap
 from pathlib import Path
 
 from tfstyle.cli import messages
@@ -15,7 +16,9 @@ def add(commands: argparse._SubParsersAction) -> None:
         description="Lists the models that --model takes by name: those in saved_models/ of the "
         "current folder, of the checkout, and of the installed package.",
     )
-    parser.add_argument("--json", action="store_true", help="print their cards as JSON")
+    parser.add_argument(
+        "--json", action="store_true", help="print their cards as JSON, with the paths of files"
+    )
     parser.set_defaults(function=run)
 
 
@@ -27,13 +30,31 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(cards, indent=2))
         return 0
-    rows = []
-    for card in cards:
-        path = Path(card["paths"].get("tflite", card["paths"]["card"]))
-        size = f"{path.stat().st_size / 1e6:.2f} MB" if path.suffix == ".tflite" else "-"
-        told = [str(card.get(key) or "-") for key in ("style", "licence", "version")]
-        if card.get("styles"):
-            told[0] = ", ".join(card["styles"])
-        rows.append([card["name"], size, *told, str(path.parent)])
-    messages.print_table(["name", "size", "style", "licence", "version", "where"], rows)
+    for number, card in enumerate(cards):
+        print("\n" * bool(number) + "\n".join(_told(card)))
     return 0
+
+
+def _told(card: dict) -> list[str]:
+    """What an artist needs of a model, in lines of 80 columns: what it is and how to call it."""
+    name, styles = card["name"], card.get("styles") or []
+    path = Path(card["paths"].get("tflite", card["paths"]["card"]))
+    size = f"{path.stat().st_size / 1e6:.2f} MB, " if path.suffix == ".tflite" else ""
+    licence = card.get("licence") or "no licence given"
+    lines = [f"{name} ({size}version {card.get('version') or '-'}, {licence})"]
+    command = f"tfstyle stylize photo.jpg --model {name}"
+    told = {"what": card.get("description"), "style": card.get("style")}
+    if styles:
+        told["style"] = ", ".join(styles)
+        command += f" --style {min(styles, key=len)}"
+    for key, text in told.items():
+        if text:
+            lines += textwrap.wrap(
+                text,
+                width=80,
+                initial_indent=f"  {key:<6}",
+                subsequent_indent=" " * 8,
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
+    return [*lines, f"  use   {command}"]

@@ -4,12 +4,14 @@ import argparse
 import contextlib
 import math
 import re
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from absl.flags import argparse_flags
 
 from tfstyle.cli import library, messages
+from tfstyle.errors import meant
 
 # The model of those who name none.
 MODEL = "starry_night"
@@ -48,6 +50,31 @@ class Parser(argparse_flags.ArgumentParser):
             default=argparse.SUPPRESS,
             help="show where an error comes from",
         )
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse's, but --max-size is --max_size, and what is near to a flag is told so."""
+        given = list(sys.argv[1:] if args is None else args)
+        parsed, unknown = super().parse_known_args([*map(self._known, given)], namespace)
+        for text in unknown:
+            flag = text.partition("=")[0]
+            if flag.startswith("-") and (near := meant(flag, self._option_string_actions)):
+                self.error(f"unrecognized arguments: {text}: {near.rstrip()}")
+        return parsed, unknown
+
+    def _known(self, text: Any) -> Any:
+        """--max-size=5 -> --max_size=5, where there is such a flag and not that one."""
+        if not isinstance(text, str) or not text.startswith("--"):
+            return text
+        flag, *value = text.split("=", 1)
+        other = "--" + flag[2:].replace("-", "_")
+        known = self._option_string_actions
+        return "=".join([other, *value]) if flag not in known and other in known else text
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            words = [str(each) for each in action.choices]
+            near = meant(str(value), words)
+            raise argparse.ArgumentError(action, f"{value}: {near}give {', '.join(words)}")
 
     def error(self, message: str) -> NoReturn:
         """Says in one line what is wrong with the arguments, and ends with exit code 2."""
@@ -105,7 +132,8 @@ def choice(choices: Sequence[str]) -> Callable:
 
     def parse(text: str) -> str:
         if text not in choices:
-            raise argparse.ArgumentTypeError(f"{text}: give {', '.join(choices)}")
+            near = meant(text, choices)
+            raise argparse.ArgumentTypeError(f"{text}: {near}give {', '.join(choices)}")
         return text
 
     return parse
@@ -118,7 +146,8 @@ def word(words: dict, other: Callable | None = None) -> Callable:
         if text in words:
             return words[text]
         if other is None:
-            raise argparse.ArgumentTypeError(f"{text}: give {', '.join(words)}")
+            near = meant(text, words)
+            raise argparse.ArgumentTypeError(f"{text}: {near}give {', '.join(words)}")
         try:
             return other(text)
         except argparse.ArgumentTypeError as error:

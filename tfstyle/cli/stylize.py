@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tfstyle.cli import jobs, library, messages, notes, parsing
+from tfstyle.cli import jobs, library, messages, notes, parsing, styles
 from tfstyle.errors import ArgumentError
 
 
@@ -83,6 +83,7 @@ def run(args: argparse.Namespace) -> int:
     label = jobs.label(args.model)
     if args.style:
         label += "_" + "+".join(args.style)
+    styles.check(args.model, args.style, args.inputs[0])
     planned, errors = jobs.plan(args.inputs, args.output, label)
     to_stdout = any(target is None for _, target in planned)
     if to_stdout:
@@ -96,6 +97,8 @@ def run(args: argparse.Namespace) -> int:
     if planned:
         stylizer = stylize.Stylizer.load(args.model, threads=args.threads, runtime=args.runtime)
         stylizer.style_weights(args.style)  # a wrong one is told once, not of every image
+        if not args.style:
+            styles.tell_first(args.model, list(stylizer.styles))
         noted = notes.noted(args, notes.of_model(args, stylize.card(args.model)))
 
     def paint(photo: Any, target: Path | None) -> Any:

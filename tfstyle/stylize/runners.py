@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tfstyle import quiet
 from tfstyle.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -187,7 +188,8 @@ class TFLiteRunner(Runner):
         from ai_edge_litert.interpreter import Interpreter
 
         try:
-            self._interpreter = Interpreter(model_path=str(path), num_threads=threads)
+            with quiet.native():
+                self._interpreter = Interpreter(model_path=str(path), num_threads=threads)
         except ValueError as error:
             raise ArgumentError(f"{path}: not a TFLite model ({error})") from error
         # The image has four dimensions and comes first, style weights have two.
@@ -204,7 +206,8 @@ class TFLiteRunner(Runner):
     def _run(self, batch, weights):
         if batch.shape != self._shape:
             self._interpreter.resize_tensor_input(self._inputs[0]["index"], batch.shape)
-            self._interpreter.allocate_tensors()
+            with quiet.native():
+                self._interpreter.allocate_tensors()
             self._shape = batch.shape
         for details, value in zip(self._inputs, (batch, weights), strict=False):
             self._interpreter.set_tensor(details["index"], value)
@@ -219,7 +222,8 @@ class TFLiteRunner(Runner):
         return self._call("tiles", **given, origin=origin)["stylized"]
 
     def _call(self, signature, **given):
-        runner = self._interpreter.get_signature_runner(signature)
+        with quiet.native():
+            runner = self._interpreter.get_signature_runner(signature)
         return runner(**{key: given[key] for key in runner.get_input_details()})
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import tfstyle
-from tfstyle.errors import ArgumentError, TfstyleError
+from tfstyle.errors import ArgumentError, TfstyleError, meant
 from tfstyle.stylize import runners
 
 # Version of the layout of model cards, which `export.export` describes. It is raised where a reader
@@ -136,8 +136,8 @@ def find(model: str | os.PathLike) -> Path:
     names = {file.name.split(".")[0] for shelf in shelves for file in shelf.glob("*.tflite")}
     names |= {sub.name for shelf in shelves for sub in shelf.glob("*") if _newest(sub)}
     raise ModelNotFoundError(
-        f"model {str(model)!r}: no file and no model of that name. There are: "
-        f"{', '.join(sorted(names)) or 'none'}. Looked in: "
+        f"model {str(model)!r}: no file and no model of that name; {meant(str(model), names)}there "
+        f"are: {', '.join(sorted(names)) or 'none'}. Looked in: "
         f"{', '.join(map(str, shelves)) or 'saved_models/ of the current folder'}"
     )
 

@@ -1,0 +1,70 @@
+"""What --style means of a model, looked up before it is loaded."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from tfstyle.cli import messages
+from tfstyle.errors import ArgumentError, meant
+
+
+def check(model: str, style: Mapping[str, float] | None, photo: str) -> None:
+    """Says what to do where a --style is a picture, or one that another model has.
+
+    Args:
+        model: as --model has it.
+        style: {name: weight} as --style has it.
+        photo: an input, for the commands that are named.
+
+    Raises:
+        ArgumentError: for a style that the model lacks, if its card tells its styles; the message
+            has the command that helps.
+        ModelNotFoundError: where there is no such model.
+    """
+    from tfstyle import images, stylize
+
+    if not style:
+        return
+    card = stylize.card(model)
+    styles = [str(each) for each in card.get("styles") or ()]
+    for name in style:
+        if name in styles or name.isdecimal():
+            continue
+        path = Path(name)
+        if path.is_file() or path.suffix.lower() in images.SUFFIXES:
+            raise ArgumentError(
+                f"--style {name}: a picture, and {model} paints in styles that it was trained on. "
+                f"In the style of that picture: tfstyle optimize {photo} --style {name} -o OUT.png "
+                f"(a minute or two for a photo), or once tfstyle learn {name} --name mine (a "
+                "minute) and then --model mine"
+            )
+        if not card:
+            return  # nothing tells what it has: the model itself does, when it is loaded
+        if elsewhere := having(name):
+            raise ArgumentError(
+                f"--style {name}: {model} has no such style, {' and '.join(elsewhere)} "
+                f"{'has' if len(elsewhere) == 1 else 'have'}: tfstyle stylize {photo} --model "
+                f"{elsewhere[0]} --style {name}"
+            )
+        known = sorted({*styles, *(each for names in _styles().values() for each in names)})
+        there = (
+            f"has {', '.join(styles)}" if styles else "has one style alone, and takes no --style"
+        )
+        raise ArgumentError(f"--style {name}: {meant(name, known)}{model} {there}")
+
+
+def having(name: str) -> list[str]:
+    """The models of the shelf that have a style of that name."""
+    return [model for model, styles in _styles().items() if name in styles]
+
+
+def _styles() -> dict[str, list[str]]:
+    from tfstyle import stylize
+
+    return {card["name"]: card.get("styles") or [] for card in stylize.shipped_models()}
+
+
+def tell_first(model: str, styles: list[str]) -> None:
+    """Says which of several styles is taken where none is asked for."""
+    if len(styles) > 1:
+        others = ", ".join(styles[1:])
+        messages.complain(f"style {styles[0]}, the first of {model}; --style has others: {others}")
