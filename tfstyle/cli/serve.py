@@ -110,6 +110,14 @@ Examples:
             help=f"{text} (default {default:g})",
         )
     group.add_argument(
+        "--cors",
+        metavar="ORIGIN",
+        action="append",
+        default=[],
+        help="a page elsewhere that may ask over REST, such as http://localhost:3000; several with "
+        "a flag for each, * for all",
+    )
+    group.add_argument(
         "--max_request_mb",
         metavar="N",
         type=parsing.number(int, 1, 2000),
@@ -193,12 +201,14 @@ def _serve_dev(args: argparse.Namespace, models: dict[str, Path]) -> int:
         max_request_bytes=args.max_request_mb * 2**20,
         poll_seconds=args.poll_seconds,
         grace_seconds=args.grace_seconds,
+        cors=args.cors,
     )
+    host = f"[{args.host}]" if ":" in args.host else args.host
 
     def announce() -> None:
         print(f"Development server of {', '.join(models)}; Ctrl-C ends it")
-        print(f"REST    http://{args.host}:{development.rest_port}/v1/models/{next(iter(models))}")
-        print(f"gRPC    grpc://{args.host}:{development.port}", flush=True)
+        print(f"REST    http://{host}:{development.rest_port}/v1/models/{next(iter(models))}")
+        print(f"gRPC    grpc://{host}:{development.port}", flush=True)
 
     development.run(announce)
     return 0

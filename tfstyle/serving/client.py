@@ -7,6 +7,7 @@ REST needs no TensorFlow. gRPC imports it, for the definitions of its messages.
 """
 
 import base64
+import ipaddress
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
@@ -177,6 +178,21 @@ def _parts(url: str) -> tuple[str, str, str]:
     return parts.scheme, f"{host}:{port or PORTS[parts.scheme]}", parts.path.rstrip("/")
 
 
+def _host(place: str) -> str:
+    """Of HOST:PORT, without the brackets of an IPv6 address."""
+    return place.rpartition(":")[0].strip("[]")
+
+
+def _is_loopback(host: str) -> bool:
+    """Whether a host is this machine."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name
+        return False
+
+
 class _Rest:
     def __init__(self, base: str, model: str, version: int | None, timeout: float) -> None:
         self._model = f"{base}/v1/models/{quote(model, safe='')}"
@@ -184,6 +200,8 @@ class _Rest:
             self._model += f"/versions/{version}"
         self._timeout = timeout
         self._session = requests.Session()
+        # A proxy cannot reach this machine's own server, whatever HTTP_PROXY says.
+        self._session.trust_env = not _is_loopback(urlsplit(base).hostname or "")
 
     def style_count(self) -> int:
         told = self._ask("GET", f"{self._model}/metadata")
@@ -251,6 +269,7 @@ class _Grpc:
             options=[
                 ("grpc.max_send_message_length", -1),
                 ("grpc.max_receive_message_length", -1),
+                ("grpc.enable_http_proxy", int(not _is_loopback(_host(place)))),
             ],
         )
         self._stub = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)

@@ -18,7 +18,7 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -79,6 +79,7 @@ class DevServer:
         batch_pixels: int = 256 * 256,
         poll_seconds: float = 1.0,
         grace_seconds: float = 30.0,
+        cors: Sequence[str] = (),
     ) -> None:
         """
         Args:
@@ -94,6 +95,7 @@ class DevServer:
             batch_pixels: up to which images of one shape are computed together; 0 for never.
             poll_seconds: between two looks for new versions.
             grace_seconds: that a stop waits for requests which were taken in.
+            cors: origins whose pages may ask over REST, such as http://localhost:3000; "*" is all.
         """
         self.port = port
         self.rest_port = rest_port
@@ -108,6 +110,7 @@ class DevServer:
         self._batch_pixels = batch_pixels
         self._poll_seconds = poll_seconds
         self._grace_seconds = grace_seconds
+        self._cors = frozenset(cors)
         self._metrics = _Metrics()
         self._in_flight = 0
         self._stopping = False
@@ -338,14 +341,33 @@ class DevServer:
         # Only of models that there are: a label for each name that comes would fill the memory.
         if asked and asked[1] in self._models:
             self._metrics.answered(asked[1], "REST", status, time.perf_counter() - start)
-        response = web.Response(body=body, status=status, headers={"Content-Type": kind})
+        headers = {"Content-Type": kind, **self._cors_headers(request)}
+        response = web.Response(body=body, status=status, headers=headers)
         if self._stopping:
             response.force_close()
         return response
 
+    def _cors_headers(self, request: web.Request) -> dict[str, str]:
+        """By which a browser lets a page of another origin have the reply (Fetch, CORS protocol).
+
+        https://fetch.spec.whatwg.org/#http-cors-protocol
+        """
+        origin = request.headers.get("Origin")
+        if not origin or not self._cors & {origin, "*"}:
+            return {}
+        asked = request.headers.get("Access-Control-Request-Headers")
+        return {
+            "Access-Control-Allow-Origin": origin,
+            "Vary": "Origin",
+            "Access-Control-Allow-Methods": "GET, POST, OPTIONS",
+            **({"Access-Control-Allow-Headers": asked} if asked else {}),
+        }
+
     async def _route(self, request: web.Request) -> tuple[bytes, str]:
         """(body, content type)"""
         path, json = request.path, "application/json"
+        if request.method == "OPTIONS" and self._cors_headers(request):
+            return b"", json  # a preflight, which the headers answer
         if found := _PREDICT.fullmatch(path):
             if request.method != "POST":
                 raise invalid(f"Malformed request: {request.method} {path[:200]}")
