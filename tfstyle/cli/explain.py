@@ -78,10 +78,16 @@ def run(args: argparse.Namespace) -> int:
     """Runs `tfstyle explain`; returns the exit code."""
     import tqdm
 
-    from tfstyle import images
+    from tfstyle import images, stylize
 
+    # What is wrong at once is told before TensorFlow is loaded.
     if Path(args.output).suffix != ".html":
         raise ArgumentError(f"-o {args.output}: give a name that ends in .html")
+    is_picture = Path(args.model).suffix.lower() in images.SUFFIXES
+    if is_picture and not Path(args.model).is_file():
+        raise ArgumentError(f"{args.model}: no such picture.")
+    if not is_picture and not Path(args.model).is_dir():
+        stylize.find(args.model)
     content, style = (images.fit(images.read(p), args.size) for p in (args.content, args.style))
     for name, image in ((args.content, content), (args.style, style)):
         if min(image.shape[:2]) < 32:
@@ -96,7 +102,6 @@ def run(args: argparse.Namespace) -> int:
             f"explanations need {error.name}: pip install 'tfstyle[explain]'"
         ) from error
 
-    is_picture = Path(args.model).suffix.lower() in images.SUFFIXES
     work = survey.of(
         args.model,
         content=content,
