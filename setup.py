@@ -19,6 +19,7 @@ TENSORFLOW = ">=2.21,<2.22"
 VIDEO = "av>=14,<19"
 CLAHE = "opencv-python-headless>=4.10,<6"
 SERVING = ["aiohttp>=3.12,<4", "prometheus-client>=0.21,<1"]
+HEIC = "pillow-heif>=1.1,<2"
 C2PA = "c2pa-python>=0.38,<0.50"
 EXPLAIN = ["scipy>=1.14,<2", "matplotlib>=3.9,<4", "jinja2>=3.1,<4"]
 
@@ -95,6 +96,7 @@ setup(
         "camera": [CLAHE],
         "explain": EXPLAIN,
         "serving": SERVING,
+        "heic": [HEIC],
         "c2pa": [C2PA],
         "test": [
             "pytest>=8,<10",
@@ -111,6 +113,7 @@ setup(
             "playwright>=1.50,<2",  # drives an installed Chromium through the page of tfstyle.web
             VIDEO,
             CLAHE,
+            HEIC,
             C2PA,
             *EXPLAIN,
             *SERVING,

@@ -36,6 +36,7 @@ OPTIONAL = {
     "tfstyle.video.writer": {"av"},
     "tfstyle.images.contrast": {"opencv-python-headless"},
     "tfstyle.images.camera": {"opencv-python-headless"},
+    "tfstyle.images.formats": {"pillow-heif"},
     "tfstyle.serving.server": {"aiohttp", "prometheus-client"},
     # c2pa-python brings cryptography with it.
     "tfstyle.images.provenance": {"c2pa-python", "cryptography"},

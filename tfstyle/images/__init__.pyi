@@ -2,6 +2,7 @@ from .arrays import (
     MAX_PIXELS as MAX_PIXELS,
     MAX_SERVED_PIXELS as MAX_SERVED_PIXELS,
     ImageError as ImageError,
+    TooManyPixelsError as TooManyPixelsError,
     fit as fit,
     from_uint8 as from_uint8,
     from_uint8_tensor as from_uint8_tensor,
@@ -11,11 +12,9 @@ from .arrays import (
     to_uint8_tensor as to_uint8_tensor,
 )
 from .files import (
-    SUFFIXES as SUFFIXES,
     WRITTEN_SUFFIXES as WRITTEN_SUFFIXES,
     decode_bytes as decode_bytes,
     encode as encode,
-    list_images as list_images,
     read as read,
     read_bytes as read_bytes,
     read_icc as read_icc,
@@ -24,6 +23,14 @@ from .files import (
     read_xmp as read_xmp,
     to_graph_bytes as to_graph_bytes,
     write as write,
+)
+from .folders import (
+    Found as Found,
+    find_images as find_images,
+    list_images as list_images,
+)
+from .formats import (
+    SUFFIXES as SUFFIXES,
 )
 from .graph import (
     decode as decode,

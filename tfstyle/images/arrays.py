@@ -25,6 +25,14 @@ class ImageError(TfstyleError, ValueError):
     """An image that cannot be read or written; the message names the file and the mend."""
 
 
+class TooManyPixelsError(ImageError):
+    """An image with more pixels than `max_pixels`. `pixels`: how many it has."""
+
+    def __init__(self, message: str, pixels: int) -> None:
+        super().__init__(message)
+        self.pixels = pixels
+
+
 def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Resizes by Lanczos, antialiased where it shrinks.
 

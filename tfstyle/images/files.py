@@ -16,22 +16,22 @@ without it.
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import io
 import json
 import math
 import os
 import struct
-import threading
-import typing
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageCms, PngImagePlugin
+from absl import logging
+from PIL import Image, ImageCms, PngImagePlugin, TiffImagePlugin
 
-from tfstyle import files
+from tfstyle import files, machine
+from tfstyle.images import formats, jpeg
 from tfstyle.images.arrays import (
     FLIPPED_LEFT_RIGHT,
     FLIPPED_UP_DOWN,
@@ -39,40 +39,20 @@ from tfstyle.images.arrays import (
     ORIENTATION_TAG,
     ImageError,
     _checked,
+    fit,
     from_uint8,
     resize,
     to_uint8,
 )
+from tfstyle.images.formats import opened
 from tfstyle.images.graph import decode, decode_png
 
-if typing.TYPE_CHECKING:
-    pass
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
-
-_FORMATS = "JPEG, PNG, WebP, BMP, GIF or TIFF"
-_MAGIC = {
-    b"\xff\xd8\xff": "JPEG",
-    b"\x89PNG\r\n\x1a\n": "PNG",
-    b"BM": "BMP",
-    b"GIF8": "GIF",
-    b"II*\0": "TIFF",
-    b"MM\0*": "TIFF",
-    b"II+\0": "TIFF",
-    b"MM\0+": "TIFF",
-}
-_FOREIGN_MAGIC = {
-    b"%PDF": "PDF",
-    b"PK": "ZIP",
-    b"8BPS": "Photoshop",
-    b"\0\0\0\x0cJXL": "JPEG XL",
-    b"\xff\x0a": "JPEG XL",
-    b"\0\0\0\x0cjP": "JPEG 2000",
-    b"\x1f\x8b": "gzip",
-    b"<": "HTML, XML or SVG",
-}
-_FOREIGN_BRANDS = {b"heic": "HEIC", b"heix": "HEIC", b"mif1": "HEIC", b"avif": "AVIF"}
 WRITTEN_SUFFIXES = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
+# Of TIFF 6.0: section 8, and 19 of the last.
+_BITS_TAG, _PHOTOMETRIC_TAG, _SAMPLE_FORMAT_TAG = 258, 262, 339
+# Pillow's modes that become RGB as they are.
+_MODES = {"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr"}
+_MODES |= {"I;16", "I;16B", "I;16L", "I;16N"}
 _EXIF_IFD_TAG, _USER_COMMENT_TAG = 0x8769, 0x9286
 # Of the texts, those that EXIF has a field for.
 _EXIF_TEXTS = {"Software": 0x0131, "Description": 0x010E}
@@ -80,25 +60,38 @@ _XMP_KEYWORD = "XML:com.adobe.xmp"
 # EXIF 2.32, 4.6.5: a user comment begins with its character code.
 _ASCII_CODE = b"ASCII\0\0\0"
 _PROFILE_ERRORS = (ImageCms.PyCMSError, OSError, KeyError, TypeError, ValueError)
+# Peak memory of decoding one pixel: Pillow's 4 bytes, those of an array, and two float32 images;
+# with alpha, 16 bits or a profile more of them; and where it is shrunk before it becomes floats.
+_BYTES_PER_PIXEL, _BYTES_PER_DEEP_PIXEL, _BYTES_PER_SHRUNK_PIXEL = 40, 100, 10
+# Bytes for whose sake nobody looks how many are free.
+_SMALL = 2**28
 _MAX_JPEG_COMMENT = 65533  # bytes; a segment's length is 16 bits and counts itself
 
 
-def read(path: str | os.PathLike, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def read(
+    path: str | os.PathLike, *, max_pixels: int = MAX_PIXELS, max_size: int | None = None
+) -> np.ndarray:
     """Reads an image file.
 
     Args:
-        path: JPEG, PNG, WebP, BMP, GIF (first frame) or TIFF (first page); the content decides, not
-            the suffix.
-        max_pixels: larger images are refused before they are decoded.
+        path: JPEG, PNG, WebP, BMP, GIF (first frame), TIFF (first page), AVIF or, with the extra
+            [heic], HEIC; the content decides, not the suffix.
+        max_pixels: images that are larger, as they are decoded, are refused before they are.
+        max_size: as `fit` shrinks to, in pixels. A JPEG of four times that is decoded at half its
+            size or less, down to an eighth; of others large parts are averaged before they become
+            floats: memory stays low, and the limit of a JPEG is that of what is decoded.
 
     Returns:
         float32 RGB in [0, 1], [H, W, 3], turned as EXIF says, converted from the embedded ICC
         profile to sRGB (a broken profile counts as sRGB), alpha composited on white.
 
     Raises:
-        ImageError: for a missing, unreadable, empty, truncated, foreign or too large file.
+        ImageError: for a missing, unreadable, empty, truncated, foreign or too large file, or one
+            whose samples are no brightness (HDR, floats, signed). A JPEG that lacks nothing but the
+            marker at its end is read, with a warning.
+        TooLargeError: where less memory is free than it takes to decode it.
     """
-    return decode_bytes(read_bytes(path), name=str(path), max_pixels=max_pixels)
+    return decode_bytes(read_bytes(path), name=str(path), max_pixels=max_pixels, max_size=max_size)
 
 
 def read_mask(path: str | os.PathLike, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
@@ -135,7 +128,7 @@ def read_text(path: str | os.PathLike, *, max_pixels: int = MAX_PIXELS) -> dict[
     Raises:
         ImageError: as `read`.
     """
-    with _opened(read_bytes(path), str(path), max_pixels) as image:
+    with opened(read_bytes(path), str(path), max_pixels) as (image, _):
         if isinstance(image, PngImagePlugin.PngImageFile):
             texts = {str(keyword): str(text) for keyword, text in image.text.items()}
             texts.pop(_XMP_KEYWORD, None)
@@ -165,7 +158,7 @@ def read_xmp(path: str | os.PathLike, *, max_pixels: int = MAX_PIXELS) -> str | 
     Raises:
         ImageError: as `read`.
     """
-    with _opened(read_bytes(path), str(path), max_pixels) as image:
+    with opened(read_bytes(path), str(path), max_pixels) as (image, _):
         packet = image.info.get("xmp")
         if isinstance(image, PngImagePlugin.PngImageFile):
             packet = image.text.get(_XMP_KEYWORD)
@@ -180,7 +173,7 @@ def read_icc(path: str | os.PathLike) -> bytes | None:
     Raises:
         ImageError: as `read`.
     """
-    with _opened(read_bytes(path), str(path), max_pixels=math.inf) as image:
+    with opened(read_bytes(path), str(path), max_pixels=math.inf) as (image, _):
         profile = image.info.get("icc_profile")
     # A PNG's text of that keyword lands there too.
     return profile if profile and isinstance(profile, bytes) else None
@@ -194,8 +187,8 @@ def read_bytes(path: str | os.PathLike) -> bytes:
     """
     try:
         with open(path, "rb") as file:
-            head = file.read(32)
-            _format(head, str(path))
+            head = file.read(formats.HEAD)
+            formats.kind_of(head, str(path))
             return head + file.read()
     except FileNotFoundError:
         raise ImageError(f"{path}: no such file.") from None
@@ -207,93 +200,85 @@ def read_bytes(path: str | os.PathLike) -> bytes:
         raise ImageError(f"{path}: cannot be read ({error.strerror}).") from error
 
 
-def decode_bytes(data: bytes, *, name: str = "image", max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def decode_bytes(
+    data: bytes,
+    *,
+    name: str = "image",
+    max_pixels: int = MAX_PIXELS,
+    max_size: int | None = None,
+) -> np.ndarray:
     """As `read`, from the bytes of a file. `name` is what error messages call it."""
-    return _decode_on(1.0, data, name=name, max_pixels=max_pixels)
+    return _decode_on(1.0, data, name=name, max_pixels=max_pixels, max_size=max_size)
 
 
-def _decode_on(background: float, data: bytes, *, name: str, max_pixels: int) -> np.ndarray:
+def _decode_on(
+    background: float, data: bytes, *, name: str, max_pixels: int, max_size: int | None = None
+) -> np.ndarray:
     """As `decode_bytes`, with alpha composited on grey of this value."""
-    with _opened(data, name, max_pixels) as image:
+    with opened(data, name, max_pixels, max_size) as (image, data):
+        _check_memory(image, data, name, max_size)
+        if data.startswith(b"\xff\xd8\xff") and not jpeg.has_end(data):
+            return _without_end(background, data, name, max_pixels, max_size)
         image.load()
-        return _turn(_to_srgb(image, data, name, background), _orientation(image))
+        orientation = _orientation(image)
+        if max_size and (factor := max(image.size) // (2 * max_size)) > 1:
+            # Before it becomes floats, of three times the size; not what Pillow has no 8 bits of.
+            if image.mode in ("L", "RGB", "RGBA", "CMYK") and not _needs_graph(image, data):
+                image, data = image.reduce(factor), b""
+        array = _turn(_to_srgb(image, data, name, background), orientation)
+    return fit(array, max_size) if max_size else array
 
 
-@contextlib.contextmanager
-def _opened(data: bytes, name: str, max_pixels: float) -> Iterator[Image.Image]:
-    """The image in Pillow; whatever fails inside the block becomes an ImageError."""
-    kind = _format(data, name)
-    # Pillow's parsers meet hostile data with nearly every exception there is (OSError,
-    # SyntaxError, struct.error, KeyError, ...), so all of them mean: damaged.
-    try:
-        with _without_pillow_limit(), Image.open(io.BytesIO(data), formats=(kind,)) as image:
-            width, height = image.size
-            if width * height > max_pixels:
-                raise ImageError(
-                    f"{name}: {width}x{height} pixels, above the limit of {max_pixels}. "
-                    "Make it smaller or raise the limit."
-                )
-            yield image
-    except (ImageError, MemoryError):
-        raise
-    except Exception as error:
+def _check_memory(image: Image.Image, data: bytes, name: str, max_size: int | None) -> None:
+    """Raises TooLargeError where an image would not go into memory, before it is decoded."""
+    pixels = image.width * image.height
+    plain = image.mode in ("L", "RGB", "P", "1", "CMYK", "YCbCr") and not _needs_graph(image, data)
+    needed = pixels * (_BYTES_PER_PIXEL if plain else _BYTES_PER_DEEP_PIXEL)
+    if max_size and plain and max(image.size) >= 4 * max_size:
+        needed = pixels * _BYTES_PER_SHRUNK_PIXEL
+    if "progressive" in image.info and (stored := jpeg.size(data)):
+        needed += 6 * stored[0] * stored[1]  # all coefficients, at 2 bytes
+    if needed < _SMALL or needed <= (free := machine.usable_memory()):
+        return
+    scale = math.sqrt(free / needed)
+    fits = max(1, int(image.height * scale)), max(1, int(image.width * scale))
+    raise machine.TooLargeError(
+        f"{name}: {image.width}x{image.height} pixels need about {needed / 1e9:.1f} GB of memory "
+        f"to be read and {free / 1e9:.1f} GB are free. Make the image at most {fits[1]}x{fits[0]}",
+        fits,
+    )
+
+
+def _without_end(
+    background: float, data: bytes, name: str, max_pixels: int, max_size: int | None
+) -> np.ndarray:
+    """A JPEG that ends too early; an ImageError where it is not whole."""
+    whole, share = jpeg.mended(data)
+    if share < 1:
         raise ImageError(
-            f"{name}: truncated or damaged {kind} file ({error}). Fetch or export it again."
-        ) from error
+            f"{name}: truncated or damaged JPEG file ({share:.0%} of its rows are there). Fetch or "
+            "export it again."
+        )
+    image = _decode_on(background, whole, name=name, max_pixels=max_pixels, max_size=max_size)
+    _tell_once(f"{name}: a JPEG without an end marker; the picture itself is whole.")
+    return image
 
 
-def _format(data: bytes, name: str) -> str:
-    """Pillow's name of the format, from the first bytes."""
-    if not data:
-        raise ImageError(f"{name}: empty file (0 bytes).")
-    for magic, kind in _MAGIC.items():
-        if data.startswith(magic):
-            return kind
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "WEBP"
-    guess: str | None
-    if data[4:8] == b"ftyp":
-        guess = _FOREIGN_BRANDS.get(data[8:12], "MP4 or QuickTime")
-    else:
-        guess = next((k for magic, k in _FOREIGN_MAGIC.items() if data.startswith(magic)), None)
-    shown = data[:4].hex(" ").upper() + (f": {guess}" if guess else "")
-    raise ImageError(f"{name}: not an image (first bytes {shown}). Give {_FORMATS}.")
-
-
-_limit_lock = threading.Lock()
-_limit_users = 0
-_limit_of_pillow = None
-
-
-@contextlib.contextmanager
-def _without_pillow_limit() -> Iterator[None]:
-    """Lifts Pillow's process-wide size limit while `max_pixels` does its work, and puts it back."""
-    global _limit_users, _limit_of_pillow
-    with _limit_lock:
-        if not _limit_users:
-            _limit_of_pillow, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-        _limit_users += 1
-    try:
-        yield
-    finally:
-        with _limit_lock:
-            _limit_users -= 1
-            if not _limit_users:
-                Image.MAX_IMAGE_PIXELS = _limit_of_pillow
+@functools.lru_cache(maxsize=1000)
+def _tell_once(text: str) -> None:
+    """Training reads the same files over and over."""
+    logging.warning(text)
 
 
 def _to_srgb(image: Image.Image, data: bytes, name: str, background: float) -> np.ndarray:
-    if image.mode in ("I", "F"):
-        raise ImageError(f"{name}: 32-bit samples. Export it with 8 or 16 bits a channel.")
+    _check_samples(image, name)
     # Pillow files a PNG's texts among what it knows of the image, under their own keywords.
     if isinstance(image.info.get("transparency"), str):
         del image.info["transparency"]
     transform = _srgb_transform(image)
     deep = image.mode.startswith("I;16")
     if transform is None:
-        # Byte 24 is the bit depth. Pillow cuts 16-bit colour to 8 bits, and misses the
-        # transparent colour of 2- and 4-bit grey.
-        if image.format == "PNG" and data[24] in (2, 4, 16):
+        if _needs_graph(image, data):
             try:
                 import tensorflow as tf
             except ModuleNotFoundError:
@@ -306,10 +291,9 @@ def _to_srgb(image: Image.Image, data: bytes, name: str, background: float) -> n
             else:
                 return decode_png(tf.constant(data), background).numpy()
         if deep:
-            grey = np.asarray(image).astype(np.float32) / np.float32(65535)
-            return np.repeat(grey[..., None], 3, axis=-1)
+            return np.repeat(_deep_grey(image)[..., None], 3, axis=-1)
     elif deep:
-        image = Image.fromarray(to_uint8(np.asarray(image).astype(np.float32) / 65535))
+        image = Image.fromarray(to_uint8(_deep_grey(image)))
     alpha = None
     if image.has_transparency_data:
         image = image.convert("RGBA")
@@ -318,6 +302,41 @@ def _to_srgb(image: Image.Image, data: bytes, name: str, background: float) -> n
         image = _transformed(image.convert(transform.input_mode), transform)
     rgb = from_uint8(np.asarray(image.convert("RGB")))
     return rgb if alpha is None else rgb * alpha + np.float32(background) * (1 - alpha)
+
+
+def _needs_graph(image: Image.Image, data: bytes) -> bool:
+    """Whether it is a PNG that Pillow does not do justice.
+
+    It cuts 16-bit colour to 8 bits, and misses the transparent colour of 2- and 4-bit grey.
+    """
+    return image.format == "PNG" and data[24:25] in (b"\x02", b"\x04", b"\x10")  # the bit depth
+
+
+def _check_samples(image: Image.Image, name: str) -> None:
+    """Raises ImageError for samples that do not go from black to white, or not in known steps."""
+    mend = "Export it with 8 or 16 bits a channel, without sign."
+    sample_format = 1
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        sample_format = max(image.tag_v2.get(_SAMPLE_FORMAT_TAG, (1,)))
+    if sample_format == 2:
+        raise ImageError(f"{name}: signed samples, of which no value is black. {mend}")
+    if image.mode in ("I", "F"):
+        kind = "floats" if image.mode == "F" else "whole numbers"
+        raise ImageError(f"{name}: 32-bit samples ({kind}), of which no value is white. {mend}")
+    if image.mode not in _MODES:
+        raise ImageError(f"{name}: colours of kind {image.mode}. Export it as RGB.")
+
+
+def _deep_grey(image: Image.Image) -> np.ndarray:
+    """Grey of more than 8 bits: float32 [H, W] in [0, 1], black 0."""
+    values = np.asarray(image).astype(np.float32)
+    bits, white_is_zero = 16, False
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        # Pillow says neither of the two by its mode.
+        bits = image.tag_v2.get(_BITS_TAG, (16,))[0]
+        white_is_zero = image.tag_v2.get(_PHOTOMETRIC_TAG) == 0
+    values /= np.float32(2**bits - 1)
+    return 1 - values if white_is_zero else values
 
 
 def _srgb_transform(image: Image.Image) -> ImageCms.ImageCmsTransform | None:
@@ -629,30 +648,3 @@ def write(
             file.write(data)
     except OSError as error:
         raise ImageError(f"{path}: cannot be written ({error.strerror}).") from error
-
-
-def list_images(path: str | os.PathLike) -> list[Path]:
-    """The image files of a folder, by suffix, sorted; a file is itself, whatever its suffix.
-
-    Folders are searched to the bottom, without following links to folders. Hidden files and folders
-    are left out (such as the ._NAME.jpg that macOS leaves on other disks).
-
-    Raises:
-        ImageError: when there is no such file or folder, or a folder may not be read.
-    """
-    path = Path(path)
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
-        raise ImageError(f"{path}: no such file or folder.")
-
-    def refuse(error: OSError) -> typing.NoReturn:
-        raise ImageError(f"{error.filename}: folder cannot be read ({error.strerror}).")
-
-    found = []
-    for folder, folders, names in os.walk(path, onerror=refuse):
-        folders[:] = [f for f in folders if not f.startswith(".")]
-        found += [
-            Path(folder, f) for f in names if not f.startswith(".") and f.lower().endswith(SUFFIXES)
-        ]
-    return sorted(found)
