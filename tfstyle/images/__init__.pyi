@@ -1,3 +1,9 @@
+from .animation import (
+    Animation as Animation,
+    encode_animation as encode_animation,
+    read_animation as read_animation,
+    write_animation as write_animation,
+)
 from .arrays import (
     MAX_PIXELS as MAX_PIXELS,
     MAX_SERVED_PIXELS as MAX_SERVED_PIXELS,
@@ -34,4 +40,7 @@ from .formats import (
 )
 from .graph import (
     decode as decode,
+)
+from .metadata import (
+    photo_metadata as photo_metadata,
 )

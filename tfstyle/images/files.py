@@ -25,13 +25,14 @@ import struct
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from absl import logging
 from PIL import Image, ImageCms, PngImagePlugin, TiffImagePlugin
 
 from tfstyle import files, machine
-from tfstyle.images import formats, jpeg
+from tfstyle.images import formats, jpeg, metadata
 from tfstyle.images.arrays import (
     FLIPPED_LEFT_RIGHT,
     FLIPPED_UP_DOWN,
@@ -226,6 +227,12 @@ def _decode_on(
             if image.mode in ("L", "RGB", "RGBA", "CMYK") and not _needs_graph(image, data):
                 image, data = image.reduce(factor), b""
         array = _turn(_to_srgb(image, data, name, background), orientation)
+    return fit(array, max_size) if max_size else array
+
+
+def frame(image: Image.Image, name: str, max_size: int | None = None) -> np.ndarray:
+    """The frame of an animation that Pillow has loaded; see `decode_bytes`. 8 bits a channel."""
+    array = _turn(_to_srgb(image, b"", name, 1.0), _orientation(image))
     return fit(array, max_size) if max_size else array
 
 
@@ -481,8 +488,10 @@ def encode(
     text: Mapping[str, str] | None = None,
     icc: bytes | None = None,
     xmp: str | None = None,
+    exif: bytes | None = None,
+    dpi: tuple[float, float] | None = None,
 ) -> bytes:
-    """Encodes an image; without `text`, `icc` and `xmp`, without metadata: untagged files are sRGB.
+    """Encodes an image; with no more metadata than is given: untagged files are sRGB.
 
     Args:
         image: float [H, W, 3] in [0, 1]; values outside are clipped.
@@ -499,6 +508,9 @@ def encode(
             only, are left out and the picture stays sRGB. With 16 bits it stays sRGB too, and
             carries an sRGB profile: LittleCMS has 8 bits in Pillow.
         xmp: an XMP packet, which `read_xmp` gives back.
+        exif: an EXIF block, such as `photo_metadata` gives; the fields of `text` are added to it in
+            JPEG and WebP.
+        dpi: dots per inch, horizontally and vertically. A WebP has them in its EXIF block alone.
 
     Raises:
         ImageError: for another format, quality, number of bits or shape, for a keyword or text that
@@ -513,26 +525,17 @@ def encode(
     if bits == 16 and format != "png":
         raise ImageError(f"16 bits do not go into a {format} file. Give png, or 8 bits.")
     image, text = _checked(image), _checked_text(text or {})
-    if xmp and format == "png":
-        text[_XMP_KEYWORD] = xmp
     if bits == 16:
-        data, profile = _encode_16_bits(image), _srgb_profile() if icc else None
-        return _with_chunks(data, _metadata_chunks(text, profile))
+        profile = _srgb_profile() if icc else None
+        return with_metadata(
+            _encode_16_bits(image), text, profile=profile, xmp=xmp, exif=exif, dpi=dpi
+        )
     stored, profile = Image.fromarray(to_uint8(image)), None
     if icc:
         stored, profile = _from_srgb(stored, icc)
-    options: dict[str, object] = {}
+    options = {}
     if format != "png":
-        # Brush strokes are colour edges, which chroma subsampling would smear.
-        options["quality"] = quality
-        if format == "jpeg":
-            options["subsampling"] = 0
-        if profile:
-            options["icc_profile"] = profile
-        if text:
-            options |= _comment(text, format)
-        if xmp:
-            options["xmp"] = xmp.encode()
+        options = save_options(format, quality, text, profile=profile, xmp=xmp, exif=exif, dpi=dpi)
     file = io.BytesIO()
     try:
         stored.save(file, format, **options)
@@ -542,7 +545,43 @@ def encode(
             f"{width}x{height} pixels do not go into a {format} file ({error}). Give png."
         ) from error
     data = file.getvalue()
-    return _with_chunks(data, _metadata_chunks(text, profile)) if format == "png" else data
+    if format != "png":
+        return data
+    return with_metadata(data, text, profile=profile, xmp=xmp, exif=exif, dpi=dpi)
+
+
+def save_options(
+    format: str,
+    quality: int,
+    text: Mapping[str, str] | None,
+    *,
+    profile: bytes | None = None,
+    xmp: str | None = None,
+    exif: bytes | None = None,
+    dpi: tuple[float, float] | None = None,
+) -> dict[str, Any]:
+    """Pillow's options of a JPEG or WebP; arguments and errors as of `encode`."""
+    text = _checked_text(text or {})
+    # Brush strokes are colour edges, which chroma subsampling would smear.
+    options: dict[str, Any] = {"quality": quality}
+    fields = {tag: text[keyword] for keyword, tag in _EXIF_TEXTS.items() if keyword in text}
+    block = metadata.block(exif, fields, dpi)
+    if format == "jpeg":
+        options["subsampling"] = 0
+        if text:
+            options["comment"] = _comment(text)
+        if dpi:
+            options["dpi"] = dpi
+    elif text:
+        comment = _ASCII_CODE + json.dumps(text).encode()
+        block.get_ifd(_EXIF_IFD_TAG)[_USER_COMMENT_TAG] = comment
+    if len(block) or (text and format == "webp"):
+        options["exif"] = block
+    if profile:
+        options["icc_profile"] = profile
+    if xmp:
+        options["xmp"] = xmp.encode()
+    return options
 
 
 def _checked_text(text: Mapping[str, str]) -> dict[str, str]:
@@ -562,21 +601,14 @@ def _checked_text(text: Mapping[str, str]) -> dict[str, str]:
     return dict(text)
 
 
-def _comment(text: dict[str, str], format: str) -> dict[str, object]:
-    """Pillow's option that stores the texts."""
-    exif = Image.Exif()
-    for keyword, tag in _EXIF_TEXTS.items():
-        if keyword in text:
-            exif[tag] = text[keyword]
-    if format == "webp":
-        exif.get_ifd(_EXIF_IFD_TAG)[_USER_COMMENT_TAG] = _ASCII_CODE + json.dumps(text).encode()
-        return {"exif": exif}
+def _comment(text: dict[str, str]) -> bytes:
+    """The comment of a JPEG that holds the texts."""
     comment = json.dumps(text, ensure_ascii=False).encode()
     if len(comment) > _MAX_JPEG_COMMENT:
         raise ImageError(
             f"text of {len(comment)} bytes: a JPEG comment holds {_MAX_JPEG_COMMENT}. Give png."
         )
-    return {"comment": comment} | ({"exif": exif} if len(exif) else {})
+    return comment
 
 
 def _encode_16_bits(image: np.ndarray) -> bytes:
@@ -588,13 +620,32 @@ def _encode_16_bits(image: np.ndarray) -> bytes:
         return tf.io.encode_png(stored).numpy()
 
 
-def _metadata_chunks(text: dict[str, str], profile: bytes | None) -> list[tuple[bytes, bytes]]:
-    """(name, body) as the PNG specification has them: iCCP is name, method 0, compressed profile;
-    iTXt is keyword, compression 0 and method 0, no language, no translated keyword, text."""
+def with_metadata(
+    png: bytes,
+    text: Mapping[str, str] | None,
+    *,
+    profile: bytes | None = None,
+    xmp: str | None = None,
+    exif: bytes | None = None,
+    dpi: tuple[float, float] | None = None,
+) -> bytes:
+    """A PNG with the chunks that hold metadata; arguments and errors as of `encode`.
+
+    As the PNG specification has them: iCCP is name, method 0, compressed profile; pHYs is pixels a
+    metre in both directions, unit 1; eXIf is the block without its mark; iTXt is keyword,
+    compression 0 and method 0, no language, no translated keyword, text.
+    """
+    text = _checked_text(text or {})
+    if xmp:
+        text[_XMP_KEYWORD] = xmp
     chunks = [(b"iCCP", b"ICC profile\0\0" + zlib.compress(profile))] if profile else []
+    if dpi:
+        chunks.append((b"pHYs", struct.pack(">IIB", *(round(d / 0.0254) for d in dpi), 1)))
+    if exif:
+        chunks.append((b"eXIf", exif.removeprefix(b"Exif\0\0")))
     for keyword, value in text.items():
         chunks.append((b"iTXt", keyword.encode("latin-1") + b"\0\0\0\0\0" + value.encode()))
-    return chunks
+    return _with_chunks(png, chunks)
 
 
 def _with_chunks(png: bytes, chunks: list[tuple[bytes, bytes]]) -> bytes:
@@ -615,6 +666,8 @@ def write(
     text: Mapping[str, str] | None = None,
     icc: bytes | None = None,
     xmp: str | None = None,
+    exif: bytes | None = None,
+    dpi: tuple[float, float] | None = None,
     finish: Callable[[bytes, str], bytes] | None = None,
 ) -> None:
     """Writes an image file whole or not at all.
@@ -622,7 +675,7 @@ def write(
     Args:
         path: .png, .jpg, .jpeg or .webp, in a folder that exists. Replaces an earlier file.
         image: float [H, W, 3] in [0, 1].
-        quality, bits, text, icc, xmp: as `encode`.
+        quality, bits, text, icc, xmp, exif, dpi: as `encode`.
         finish: is given the encoded file and its format, and gives what is written, such as the
             file signed.
 
@@ -630,6 +683,22 @@ def write(
         ImageError: for another suffix, as `encode`, or when the file cannot be written; nothing is
             left behind.
     """
+    write_encoded(
+        path,
+        lambda format: encode(
+            image, format, quality, bits=bits, text=text, icc=icc, xmp=xmp, exif=exif, dpi=dpi
+        ),
+        finish=finish,
+    )
+
+
+def write_encoded(
+    path: str | os.PathLike,
+    encoded: Callable[[str], bytes],
+    *,
+    finish: Callable[[bytes, str], bytes] | None = None,
+) -> None:
+    """Writes what `encoded` gives for the format of the path's suffix; see `write`."""
     path = Path(path)
     format = WRITTEN_SUFFIXES.get(path.suffix.lower())
     if format is None:
@@ -639,7 +708,7 @@ def write(
         )
     if not path.parent.is_dir():
         raise ImageError(f"{path}: no folder {path.parent}. Make it first.")
-    data = encode(image, format, quality, bits=bits, text=text, icc=icc, xmp=xmp)
+    data = encoded(format)
     if finish:
         data = finish(data, format)
     # A plain open instead of tempfile's: it gives the file the permissions of the user's umask.
