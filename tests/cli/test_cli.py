@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -16,8 +15,8 @@ from typing import Literal
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
+from tests.desks import complaint, is_negative, picture, stylized
 from tfstyle import cli, data, export, features, images, machine, metrics, stylize, training
 from tfstyle.cli import jobs, library
 from tfstyle.cli.program import documented
@@ -25,61 +24,6 @@ from tfstyle.errors import ArgumentError
 
 # Of processes whose current folder is another.
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-
-
-@pytest.fixture(scope="session")
-def negative(tmp_path_factory) -> Path:
-    """A model as small as can be, whose answer is known: 1 - image."""
-
-    @tf.function(input_signature=[tf.TensorSpec([1, None, None, 3], tf.float32)])
-    def invert(image):
-        return 1.0 - image
-
-    module = tf.Module()
-    converter = tf.lite.TFLiteConverter.from_concrete_functions(
-        [invert.get_concrete_function()], module
-    )
-    path = tmp_path_factory.mktemp("models") / "negative.tflite"
-    path.write_bytes(converter.convert())
-    return path
-
-
-@pytest.fixture
-def desk(tmp_path, monkeypatch, negative) -> Path:
-    """An empty current folder in which the model `negative` is found by its name."""
-    shelf = tmp_path / "saved_models"
-    shelf.mkdir()
-    shutil.copy(negative, shelf)
-    card = {"name": "negative", "version": 3, "style": "Film", "licence": "CC0-1.0"}
-    (shelf / "negative.json").write_text(json.dumps(card))
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def picture(path, height=24, width=40, value=0.25) -> Path:
-    """Writes an even image, in folders that are made."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    images.write(path, np.full((height, width, 3), value, np.float32))
-    return path
-
-
-def is_negative(path, value=0.25) -> bool:
-    # JPEG and WebP may be off by one step.
-    return np.abs(images.read(path) - (1 - images.from_uint8(images.to_uint8(value)))).max() < 0.01
-
-
-def stylized(*arguments) -> int:
-    return cli.main(["stylize", "--model=negative", *map(str, arguments)])
-
-
-def complaint(capsys) -> str:
-    """What was said on stderr, which is the one line that is left to say."""
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.count("\n") == 1
-    assert captured.err.startswith("tfstyle")
-    return captured.err
 
 
 # -- the command ------------------------------------------------------------------------------
@@ -247,9 +191,6 @@ def test_a_second_run_does_not_paint_what_the_first_one_painted(desk):
         (["a.jpg", "-o", "a.jpg"], "a.jpg: an input"),
         (["a.jpg", "-o", "photos/../a.jpg"], "an input"),
         (["photos", "-o", "photos"], "an input"),
-        (["a.jpg", "b.jpg", "-o", "."], "an input"),
-        (["a.jpg", "photos", "-o", "out"], "a.jpg and photos/a.jpg would both become out/a.jpg"),
-        (["c.png", "c.webp"], "c.png and c.webp would both become c.negative.png"),
         (["a.jpg", "--json", "-o", "-"], "both want standard output"),
         (["a.jpg", "-o", "notes/out/"], "notes"),
         (["a.jpg", "--model", "monet"], "model 'monet': no file and no model of that name; there"),

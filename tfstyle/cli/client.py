@@ -1,7 +1,6 @@
 """`tfstyle client`: photos in the style of a model on a server."""
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from tfstyle.cli import jobs, library, notes, parsing
@@ -65,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     planned, errors = jobs.plan(args.inputs, args.output, jobs.label(args.model))
     if any(target is None for _, target in planned):
         raise ArgumentError("-o -: give a file or a folder")
-    from tfstyle import images, stylize
+    from tfstyle import stylize
     from tfstyle.serving import client
 
     made = notes.of_model(args, {"name": args.model, "version": args.model_version})
@@ -77,15 +76,15 @@ def run(args: argparse.Namespace) -> int:
         server.name_styles(names.get(args.model, ()))
         server.style_weights(args.style)  # a wrong one is told once, not of every image
 
-        def paint(photo: Any, target: Path) -> Any:
-            picture = server(
+        def paint(photo: Any) -> Any:
+            return server(
                 photo,
                 strength=args.strength,
                 preserve_color=args.preserve_color,
                 style=args.style,
             )
-            images.write(target, picture, quality=args.quality, **noted)
-            return picture
 
-        done = jobs.work(planned, errors, paint, max_size=args.max_size, tell=True)
+        reading = jobs.Reading.of(args)
+        writing = {"quality": args.quality, **noted}
+        done = jobs.work(planned, errors, paint, reading=reading, writing=writing, tell=True)
     return jobs.report(errors, done)

@@ -1,18 +1,19 @@
 """Photos to pictures: which file becomes which, and the work on one after the other."""
 
+import argparse
 import dataclasses
 import os
 import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from tfstyle.cli import messages
 from tfstyle.errors import ArgumentError
 
-_STDIN = "standard input"
+STDIN = "standard input"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,15 +45,14 @@ def label(model: str) -> str:
 
 
 def plan(inputs: list[str], output: str | None, label: str) -> tuple[list, list]:
-    """Which file becomes which.
+    """Which file becomes which; says what is left out: no images, and what was painted before.
 
     Returns:
         Jobs: [(input, output)], None for a standard stream; and [(input, error)] for those that
-        are none.
+        are none, where an output would replace an input or another output among them.
 
     Raises:
-        ValueError: before any work is done, where outputs would be no pictures, two outputs would
-            be one, or an output would replace an input.
+        ValueError: before any work is done, where outputs would be no pictures.
     """
     from tfstyle import images
 
@@ -69,28 +69,32 @@ def plan(inputs: list[str], output: str | None, label: str) -> tuple[list, list]
             jobs.append((camera, folder / "camera.jpg" if folder else target))
             continue
         try:
-            files = images.list_images(name)
+            found = images.find_images(name)
         except ValueError as error:
             errors.append((name, error))
             continue
         if folder and name in folders and Path(name).resolve() in folder.resolve().parents:
             # What an earlier run painted is no photo.
-            files = [file for file in files if folder.resolve() not in file.resolve().parents]
-        if not files:
+            found = found.outside(folder)
+        if told := found.told():
+            messages.complain(f"{name}: {told}")
+        if not found.images:
             looked_for = ", ".join(images.SUFFIXES)
             errors.append((name, images.ImageError(f"{name}: no images in it ({looked_for}).")))
-        for file in files:
-            suffix = file.suffix if file.suffix.lower() in (".jpg", ".jpeg") else ".png"
+        for file in found.images:
+            target = goal
             if output is None:
-                target = file.with_name(f"{file.stem}.{label}{suffix}")
+                target = file.with_name(f"{file.stem}.{label}{_suffix(file)}")
             elif folder:
                 place = file.relative_to(name) if name in folders else Path(file.name)
-                target = folder / place.with_suffix(suffix)
-            else:
-                target = goal
+                target = folder / place.with_suffix(_suffix(file))
             jobs.append((file, target))
-    _refuse_clashes(jobs)
-    return jobs, errors
+    return _apart(_not_painted(jobs), errors), errors
+
+
+def _suffix(file: Path) -> str:
+    """Of the picture of a photo."""
+    return file.suffix if file.suffix.lower() in (".jpg", ".jpeg") else ".png"
 
 
 def _goal(
@@ -122,21 +126,72 @@ def _goal(
     return (None, goal) if several else (goal, None)
 
 
-def _refuse_clashes(jobs: list) -> None:
+def _not_painted(jobs: list) -> list:
+    """The jobs without those whose photo is a picture that an earlier run made of another photo.
+
+    `*.jpg` takes photo.NAME.jpg in a second run. A picture that is given alone is meant.
+    """
+    from tfstyle.images import provenance
+
+    sources = {source for source, _ in jobs if isinstance(source, Path)}
+    stems = {(source.parent, source.stem) for source in sources}
+
+    def is_painted(source: Path | _Camera | None) -> bool:
+        if not isinstance(source, Path):
+            return False
+        begins = source.name.split(".")[:-2]
+        stem = [".".join(begins[:count]) for count in range(1, len(begins) + 1)]
+        if not any((source.parent, each) in stems for each in stem):
+            return False
+        try:
+            return provenance.found(source)["made"] is not None
+        except ValueError:  # which is told when it is read
+            return False
+
+    painted = [str(source) for source, _ in jobs if is_painted(source)]
+    if painted:
+        more = f" and {len(painted) - 3} more" if len(painted) > 3 else ""
+        messages.complain(
+            f"{len(painted)} left out: {', '.join(painted[:3])}{more} (painted before, of photos "
+            "that are given too)"
+        )
+    return [(source, target) for source, target in jobs if str(source) not in painted]
+
+
+def _apart(jobs: list, errors: list) -> list:
+    """The jobs with an output for each; to `errors` those whose output is another one's file."""
     sources = {source.resolve() for source, _ in jobs if isinstance(source, Path)}
+    # Who has the suffix of the output already keeps the name; of logo.png and logo.webp the second
+    # becomes logo.webp.png.
     taken: dict[Path, Path | _Camera | None] = {}
     for source, target in jobs:
+        if target and isinstance(source, Path) and source.suffix == target.suffix:
+            taken.setdefault(target.resolve(), source)
+    apart: list = []
+    done: set[Path] = set()
+    for source, target in jobs:
         if target is None:
+            apart.append((source, target))
             continue
+        owner = taken.setdefault(target.resolve(), source)
+        if isinstance(source, Path) and owner != source and source.suffix != target.suffix:
+            rest = target.name.removeprefix(source.stem)
+            target = target.with_name(f"{source.name}{rest}")
+            owner = taken.setdefault(target.resolve(), source)
         place = target.resolve()
         if place in sources:
-            raise ArgumentError(f"{target}: an input, which is never replaced. Give another -o.")
-        if place in taken:
-            raise ArgumentError(
-                f"{taken[place] or '-'} and {source or '-'} would both become {target}. Stylize "
-                "them into folders of their own."
+            text = f"{target}: an input, which is never replaced. Give another -o."
+            errors.append((str(source or STDIN), ArgumentError(text)))
+        elif owner != source or place in done:
+            text = (
+                f"{owner or '-'} and {source or '-'} would both become {target}. Stylize them into "
+                "folders of their own."
             )
-        taken[place] = source
+            errors.append((str(source or STDIN), ArgumentError(text)))
+        else:
+            done.add(place)
+            apart.append((source, target))
+    return apart
 
 
 def make_folder_of(path: Path) -> None:
@@ -151,17 +206,46 @@ def make_folder_of(path: Path) -> None:
         raise ArgumentError(f"{path}: no permission to write into {path.parent}.")
 
 
-def work(jobs: list, errors: list, paint: Callable, *, max_size: int | None, tell: bool) -> list:
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """How photos are read.
+
+    Attributes:
+        max_size: longest side that they are shrunk to, in pixels.
+        max_pixels: that are decoded.
+        metadata: what pictures keep of a photo's, as of `images.photo_metadata`.
+    """
+
+    max_size: int | None
+    max_pixels: int
+    metadata: str
+
+    @classmethod
+    def of(cls, args: argparse.Namespace) -> "Reading":
+        return cls(args.max_size, args.max_pixels, args.metadata)
+
+
+def work(
+    jobs: list,
+    errors: list,
+    paint: Callable,
+    *,
+    reading: Reading,
+    writing: dict,
+    tell: bool,
+) -> list:
     """Paints one photo after the other; what goes wrong with one does not stop the others.
 
     Args:
         jobs, errors: of `plan`; errors of the work are added.
-        paint: (photo, output) -> the picture, which it has written.
-        max_size: longest side of a photo, in pixels.
+        paint: photo -> picture.
+        reading: of the photos.
+        writing: arguments of `images.write`.
         tell: a line of each picture.
 
     Returns:
-        [{"input", "output", "width", "height", "seconds"}] of the pictures.
+        [{"input", "output", "width", "height", "seconds"}] of the pictures, and "frames" of
+        animations.
     """
     import tqdm
 
@@ -172,44 +256,117 @@ def work(jobs: list, errors: list, paint: Callable, *, max_size: int | None, tel
     for source, target in tqdm.tqdm(jobs, unit="image", disable=None if len(jobs) > 1 else True):
         start = time.perf_counter()
         try:
-            picture = paint(_photo(source, max_size), target)
+            shape = _paint_one(source, target, paint, reading, writing)
         except (ValueError, MemoryError) as error:
-            errors.append((str(source or _STDIN), error))
+            errors.append((str(source or STDIN), error))
             continue
-        height, width = picture.shape[:2]
         made = {
             "input": str(source or "-"),
             "output": str(target or "-"),
-            "width": width,
-            "height": height,
+            **shape,
             "seconds": round(time.perf_counter() - start, 3),
         }
         done.append(made)
         if tell:
-            tqdm.tqdm.write("{input} -> {output} ({width}x{height}, {seconds} s)".format(**made))
+            frames = f", {made['frames']} frames" if "frames" in made else ""
+            text = "{input} -> {output} ({width}x{height}{frames}, {seconds} s)"
+            tqdm.tqdm.write(text.format(**made | {"frames": frames}))
     return done
 
 
-def _photo(source: Path | _Camera | None, max_size: int | None) -> Any:
+def _paint_one(
+    source: Path | _Camera | None,
+    target: Path | None,
+    paint: Callable,
+    reading: Reading,
+    writing: dict,
+) -> dict[str, int]:
+    """Paints a photo, or each frame of an animation; returns width and height, and "frames"."""
     from tfstyle import images
 
     if isinstance(source, _Camera):
         photo = source.read()
-    elif source:
-        photo = images.read(source)
+        photo = images.fit(photo, reading.max_size) if reading.max_size else photo
+        return _write(target, paint(photo), writing)
+    name = str(source or STDIN)
+    data = images.read_bytes(source) if source else sys.stdin.buffer.read()
+    limits: dict = {"max_pixels": reading.max_pixels, "max_size": reading.max_size}
+    animation = images.read_animation(data, name=name, **limits)
+    writing = writing | images.photo_metadata(data, reading.metadata, name=name)
+    if animation and target and target.suffix.lower() not in (".png", ".webp"):
+        messages.complain(
+            f"{name}: the first of {animation.count} frames; {target.suffix} holds no animation, "
+            ".webp and .png do"
+        )
+        animation = None
+    if not animation:
+        return _write(target, paint(images.decode_bytes(data, name=name, **limits)), writing)
+    shape: dict[str, int] = {}
+
+    def frames() -> Iterator[tuple[Any, float]]:
+        import tqdm
+
+        bar = tqdm.tqdm(animation.frames, total=animation.count, unit="frame", disable=None)
+        for image, milliseconds in bar:
+            picture = paint(image)
+            shape.update(width=picture.shape[1], height=picture.shape[0])
+            yield picture, milliseconds
+
+    painted = dataclasses.replace(animation, frames=frames())
+    if target:
+        images.write_animation(target, painted, **writing)
     else:
-        photo = images.decode_bytes(sys.stdin.buffer.read(), name=_STDIN)
-    return images.fit(photo, max_size) if max_size else photo
+        options = {key: writing[key] for key in writing if key != "finish"}
+        _to_stdout(images.encode_animation(painted, "png", **options), writing)
+    return shape | {"frames": animation.count}
+
+
+def _write(target: Path | None, picture: Any, writing: dict) -> dict[str, int]:
+    from tfstyle import images
+
+    if target:
+        images.write(target, picture, **writing)
+    else:
+        options = {key: writing[key] for key in writing if key != "finish"}
+        _to_stdout(images.encode(picture, **options), writing)
+    return {"width": picture.shape[1], "height": picture.shape[0]}
+
+
+def _to_stdout(data: bytes, writing: dict) -> None:
+    """Writes a PNG."""
+    if "finish" in writing:
+        data = writing["finish"](data, "png")
+    while data:  # under PYTHONUNBUFFERED a write may stop half way
+        data = data[sys.stdout.buffer.write(data) :]
+    sys.stdout.buffer.flush()
+
+
+def read(path: str | os.PathLike, **options: Any) -> Any:
+    """As `images.read`; a pixel limit is told with the flag that raises it."""
+    from tfstyle import images
+
+    try:
+        return images.read(path, **options)
+    except images.TooManyPixelsError as error:
+        raise ArgumentError(hinted(error)) from error
+
+
+def hinted(error: BaseException) -> str:
+    """What an error of a photo says, in one line, with the flag that helps."""
+    from tfstyle import images, machine
+
+    text = messages.line(error)
+    if isinstance(error, machine.TooLargeError):
+        return f"{text} (--max_size {max(error.fits)})"
+    if isinstance(error, images.TooManyPixelsError):
+        return f"{text} (--max_pixels {error.pixels})"
+    return text
 
 
 def report(errors: list, done: list) -> int:
     """Names what could not be painted, after `work`; returns the exit code."""
-    from tfstyle import machine
-
     for name, error in errors:
-        text = messages.line(error)
-        if isinstance(error, machine.TooLargeError):
-            text += f" (--max_size {max(error.fits)})"
+        text = hinted(error)
         messages.complain(text if text.startswith(name) else f"{name}: {text}", "error: ")
     total = len(errors) + len(done)
     if errors and total > 1:

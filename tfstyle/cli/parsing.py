@@ -199,10 +199,37 @@ def add_max_size(parser: argparse._ActionsContainer) -> None:
     )
 
 
+def add_max_pixels(parser: argparse._ActionsContainer) -> None:
+    """Adds --max_pixels."""
+    limit = library.constant("images/arrays", "MAX_PIXELS")
+    parser.add_argument(
+        "--max_pixels",
+        metavar="N",
+        type=number(int, 1),
+        default=limit,
+        help=f"refuse images that are decoded to more than this (default {limit})",
+    )
+
+
+def add_metadata(parser: argparse._ActionsContainer) -> None:
+    """Adds --metadata."""
+    words = library.constant("images/metadata", "KEPT")
+    parser.add_argument(
+        "--metadata",
+        metavar="|".join(words),
+        type=choice(words),
+        default="safe",
+        help="what the picture keeps of the photo's: date, camera, exposure, copyright and "
+        "resolution, but not the place (safe, the default); all of its EXIF; or none",
+    )
+
+
 def add_painting(parser: argparse._ActionsContainer, *, style: str) -> None:
     """Adds --style, of which this is the help, and what else `stylize` and `client` share."""
     parser.add_argument("--style", metavar="S[:W],...", type=blend, help=style)
     add_max_size(parser)
+    add_max_pixels(parser)
+    add_metadata(parser)
     strength = library.default("stylize/stylizer.Stylizer.__call__", "strength")
     parser.add_argument(
         "--strength",

@@ -5,10 +5,9 @@ import contextlib
 import json
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
-from tfstyle.cli import jobs, library, messages, notes, parsing, styles
+from tfstyle.cli import jobs, library, notes, parsing, styles
 from tfstyle.errors import ArgumentError
 
 
@@ -26,7 +25,11 @@ IN and OUT:
   photos/ -o DIR/       all images in photos/ to the bottom, in the same sub-folders of DIR
   -                     standard input; -o - is standard output (PNG)
   camera                a picture of the first camera, or of camera:1, ... (needs OpenCV)
-Folders are made where they are missing. An earlier output is replaced, an input never.
+Folders are made where they are missing. An earlier output is replaced, an input never, and no
+output another: of logo.png and logo.webp in photos/ the second becomes DIR/logo.webp.png. What is
+in a folder and is no image, and paintings of earlier runs beside their photos, are left out and
+named. An animated GIF, WebP, PNG or AVIF becomes an animation in .png and .webp, frame by frame,
+and its first frame in .jpg. Photos with EXIF keep their date and camera, not their place.
 
 Examples:
   tfstyle stylize photo.jpg
@@ -91,17 +94,18 @@ def run(args: argparse.Namespace) -> int:
             raise ArgumentError("--json and the picture both want standard output: give -o FILE")
         if sys.stdout.isatty():
             raise ArgumentError("standard output is a terminal: give -o FILE, or redirect it")
-    from tfstyle import images, stylize
+    from tfstyle import stylize
     from tfstyle.images import sheets
 
+    writing: dict[str, Any] = {"quality": args.quality}
     if planned:
         stylizer = stylize.Stylizer.load(args.model, threads=args.threads, runtime=args.runtime)
         stylizer.style_weights(args.style)  # a wrong one is told once, not of every image
         if not args.style:
             styles.tell_first(args.model, list(stylizer.styles))
-        noted = notes.noted(args, notes.of_model(args, stylize.card(args.model)))
+        writing |= notes.noted(args, notes.of_model(args, stylize.card(args.model)))
 
-    def paint(photo: Any, target: Path | None) -> Any:
+    def paint(photo: Any) -> Any:
         with _tiles() as progress:
             picture = stylizer(
                 photo,
@@ -110,20 +114,14 @@ def run(args: argparse.Namespace) -> int:
                 style=args.style,
                 progress=progress,
             )
-        if args.compare:
-            picture = sheets.compare(photo, None, picture)
-        if target:
-            images.write(target, picture, quality=args.quality, **noted)
-        else:
-            data = images.encode(picture, text=noted["text"], xmp=noted["xmp"])
-            _to_stdout(noted["finish"](data, "png") if args.sign else data)
-        return picture
+        return sheets.compare(photo, None, picture) if args.compare else picture
 
     tell = not (to_stdout or args.json)
-    done = jobs.work(planned, errors, paint, max_size=args.max_size, tell=tell)
+    reading = jobs.Reading.of(args)
+    done = jobs.work(planned, errors, paint, reading=reading, writing=writing, tell=tell)
     if args.json:
         images_done = [made | {"model": args.model} for made in done]
-        failed = [{"input": name, "error": messages.line(error)} for name, error in errors]
+        failed = [{"input": name, "error": jobs.hinted(error)} for name, error in errors]
         print(json.dumps({"images": images_done, "errors": failed}, indent=2))
     return jobs.report(errors, done)
 
@@ -140,9 +138,3 @@ def _tiles() -> Iterator[Callable[[int, int], None]]:
             bar.update(done - bar.n)
 
         yield show
-
-
-def _to_stdout(data: bytes) -> None:
-    while data:  # under PYTHONUNBUFFERED a write may stop half way
-        data = data[sys.stdout.buffer.write(data) :]
-    sys.stdout.buffer.flush()

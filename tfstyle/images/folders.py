@@ -25,6 +25,14 @@ class Found:
     images: list[Path]
     left_out: list[tuple[Path, str]]
 
+    def outside(self, folder: Path) -> Found:
+        """The same without what lies in a folder."""
+        place = folder.resolve()
+        return Found(
+            [path for path in self.images if place not in path.resolve().parents],
+            [each for each in self.left_out if place not in each[0].resolve().parents],
+        )
+
     def told(self) -> str:
         """What is left out, in a line: how many, and the first of each reason; "" for nothing."""
         reasons: dict[str, list[Path]] = {}
