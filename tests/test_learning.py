@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from tests.small_models import exported, quick_exports, save, shaken
-from tfstyle import cli, images, learning, losses, stylize
+from tfstyle import cli, images, learning, losses, machine, stylize
 from tfstyle.data import drawn, samples
 from tfstyle.errors import ArgumentError
 from tfstyle.export import ExportError, rebuild
@@ -146,6 +146,32 @@ def test_command_makes_a_model_like_the_others(model, tmp_path, monkeypatch, cap
         drawn.style("mosaic", 64), "next", model="my_painting", count=1, crop_size=48
     )
     assert found.styles == ("next", "my_painting", "a", "b")
+
+
+def test_a_painting_of_any_script_names_its_model(tmp_path, monkeypatch, capsys):
+    given = []
+
+    def refuse(painting, name, **_):
+        given.append(name)
+        raise learning.LearnError("enough")
+
+    monkeypatch.setattr(learning, "learn", refuse)
+    monkeypatch.chdir(tmp_path)
+    for name in ("星月夜", "睡蓮", "Ночь, звёздная", "The Scream (1893)", "_ _"):
+        images.write(f"{name}.png", np.zeros((16, 16, 3), np.float32))
+        assert cli.main(["learn", f"{name}.png", "-o", "out"]) == 2
+    assert given == ["XingYueYe", "ShuiLian", "Noch_zvezdnaya", "The_Scream_1893"]
+    told = capsys.readouterr().err
+    assert "_ _.png: no letter or digit to name a model by. Give --name NAME." in told
+
+
+def test_a_painting_too_large_for_memory_is_refused_before_the_network_sees_it(
+    model, monkeypatch, photo
+):
+    painting = images.resize(photo, (500, 700))
+    monkeypatch.setattr(machine, "usable_memory", lambda: 100_000_000)
+    with pytest.raises(machine.TooLargeError, match="painting: 700x500 pixels .*a style_size of"):
+        learning.learn(painting, "new", model=model, style_size=100_000)
 
 
 def test_command_names_what_is_wrong(model, tmp_path, monkeypatch, capsys):

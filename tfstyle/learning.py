@@ -25,6 +25,8 @@ from tfstyle.export import rebuild
 from tfstyle.networks import layers
 from tfstyle.training import steps
 
+# Peak memory of the painting's features and their Gram matrices, in float32: 1250 at 1024 px.
+_BYTES_PER_PIXEL = 1300
 CONTENT_LAYERS = ("block3_conv3", "block4_conv2")
 
 
@@ -95,6 +97,7 @@ def learn(
         ModelNotFoundError: where there is none of that name.
         RebuildError: for a model that no pipeline here makes.
         DataError: for `content` without images.
+        TooLargeError: where the memory does not suffice for the painting.
     """
     card = stylize.read_card(stylize.find_saved_model(model))
     styles = tuple(card.get("styles") or ())
@@ -115,6 +118,13 @@ def learn(
         policy, backbone = "float32", features.vgg16_light
     extractor = backbone((*losses.STYLE_LAYERS, *CONTENT_LAYERS), dtype=policy)
     painting = images.fit(painting, style_size)
+    images.check_memory(
+        painting.shape[:2],
+        _BYTES_PER_PIXEL,
+        name="painting",
+        purpose="to be looked at",
+        mend="Give a style_size of",
+    )
     of_painting = extractor(painting[None])
     grams = {layer: losses.gram(of_painting[layer]) for layer in losses.STYLE_LAYERS}
 

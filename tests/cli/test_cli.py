@@ -466,6 +466,55 @@ def test_photos_are_matched_by_folder_by_order_or_one_for_all(judged, capsys):
         )
 
 
+def test_photos_of_one_name_are_told_apart_by_their_folders(judged, capsys):
+    for year, value in (("2023", 0.2), ("2024", 0.8)):
+        for folder in ("old", "new"):
+            picture(f"{folder}/{year}/1.png", 32, 32, value)
+    picture("new/2024/2.b.png", 32, 32)
+    picture("old/2024/2.png", 32, 32)
+    picture("old/2.b.png", 32, 32)
+    assert evaluate("new", "--content", "old/", "--json", "--size=64") == 0
+    told = json.loads(capsys.readouterr().out)["images"]
+    assert [entry["content"] for entry in told] == [
+        "old/2023/1.png",
+        "old/2024/1.png",
+        "old/2024/2.png",
+    ]
+
+
+def test_photos_of_one_name_and_several_formats_are_told_apart_too(judged, capsys):
+    for name in ("old/logo.png", "old/logo.webp", "new/logo.png", "new/logo.webp.png"):
+        picture(name, 32, 32)
+    assert evaluate("new", "--content", "old", "--json", "--size=64") == 0
+    told = json.loads(capsys.readouterr().out)["images"]
+    assert [entry["content"] for entry in told] == ["old/logo.png", "old/logo.webp"]
+
+
+def test_a_picture_that_cannot_be_evaluated_does_not_stop_the_others(judged, capsys):
+    picture("painted/dog.png", 32, 32)
+    Path("painted/bill.png").write_bytes(b"%PDF-1.7")
+    Path("photos/bill.png").write_bytes(b"%PDF-1.7")
+    assert evaluate("painted", "--content", "photos", "--json", "--size=64") == 2
+    told = capsys.readouterr()
+    assert len(json.loads(told.out)["images"]) == 2
+    lines = told.err.splitlines()
+    assert lines[0].startswith("tfstyle: error: painted/dog.png: which photo in photos is it of?")
+    assert lines[1].startswith("tfstyle: error: painted/bill.png: not an image")
+    assert lines[2] == "tfstyle: 2 of 4 could not be evaluated"
+
+
+def test_too_large_a_size_is_told_with_the_flag_before_anything_is_made(
+    judged, capsys, monkeypatch
+):
+    picture("large.png", 400, 600)
+    monkeypatch.setattr(machine, "usable_memory", lambda: 300_000_000)
+    content = ["--content", "large.png", "--size", "100000"]
+    assert evaluate("large.png", *content) == 2
+    line = complaint(capsys)
+    assert "600x400 pixels need about 1.2 GB of memory to be judged" in line
+    assert line.endswith("Give a size of at most 300x200 (--size 300)\n")
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

@@ -141,7 +141,7 @@ def test_help_is_short_enough_to_read_and_names_every_preset_and_backbone(capsys
     monkeypatch.setenv("COLUMNS", "80")
     assert run("--help") == 0
     told = capsys.readouterr().out
-    assert told.count("\n") < 80
+    assert told.count("\n") < 82
     for name in (*gatys.PRESETS, *features.BACKBONES, *gatys.INITS):
         assert name in told
     assert max(map(len, told.splitlines())) <= 100
@@ -524,6 +524,35 @@ def test_a_terminal_gets_a_bar_for_each_scale(desk, painter, capsys, monkeypatch
     assert re.search(r"32x24 \(1/2\): 100%.* 5/5 .*content 0\.5, style 0\.25", told)
     assert re.search(r"64x48 \(2/2\): 100%.* 5/5 ", told)
     assert "tfstyle:" not in told
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp"])
+def test_the_picture_has_the_date_of_its_photo_and_not_its_place(desk, painter, suffix):
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0x9003] = "2019:07:04 10:11:12"
+    exif.get_ifd(0x8825)[1] = "N"
+    Image.new("RGB", (64, 48), (90, 90, 90)).save("photo.png", exif=exif.tobytes())
+
+    def kept(*flags):
+        assert optimize(*flags, output=f"b{suffix}") == 0
+        with Image.open(f"b{suffix}") as image:
+            read = image.getexif()
+            return read.get_ifd(0x8769).get(0x9003), bool(read.get_ifd(0x8825))
+
+    assert kept() == ("2019:07:04 10:11:12", False)
+    assert kept("--metadata=all") == ("2019:07:04 10:11:12", True)
+    assert kept("--metadata=none") == (None, False)
+    assert "options" in noted(f"b{suffix}")
+
+
+def test_a_photo_far_larger_than_its_picture_is_decoded_small(desk, painter, capsys):
+    Image.new("RGB", (4000, 3000), (90, 90, 90)).save("photo.png", "JPEG")
+    limit = ["--max_pixels", "3000000"]
+    assert optimize("--size=64", *limit) == 0
+    capsys.readouterr()
+    assert painter.calls[-1]["content"].shape[1] == 512
+    assert optimize("--size=2000", *limit) == 2
+    assert "photo.png: 4000x3000 pixels, above the limit of 3000000" in complaint(capsys)
 
 
 def test_json_tells_the_final_figures(desk, painter, capsys):

@@ -342,6 +342,22 @@ def test_memory_decides_between_whole_tiles_and_a_refusal(content, swirls, monke
         gatys.optimize(larger, styles, **(judge_args | {"min_size": 512}))
 
 
+def test_a_size_that_cannot_be_is_refused_before_the_photo_is_enlarged(
+    content, swirls, monkeypatch
+):
+    resize = images.resize
+
+    def small_only(image, size):
+        assert max(size) < 2000, "made before it was refused"
+        return resize(image, size)
+
+    monkeypatch.setattr(images, "resize", small_only)
+    for options in ({}, {"tile": 64}, {"optimizer": "adam"}, {"precision": "auto"}):
+        with pytest.raises(machine.TooLargeError, match="500000x375000 pixels need") as refused:
+            optimize(content, [swirls], **(SMALL | {"size": 500_000} | options))
+        assert max(refused.value.fits) < 500_000
+
+
 def test_tiles_do_not_change_the_picture(content, swirls):
     whole = optimize(content, [swirls], steps=3).image
     tiled = optimize(content, [swirls], steps=3, tile=16).image

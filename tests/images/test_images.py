@@ -15,6 +15,17 @@ from hypothesis import given, settings, strategies as st
 from PIL import Image, ImageCms, PngImagePlugin
 
 from tests.pictures import chunk, encoded, picture
+from tests.profiles import (
+    ADOBE_PROFILE,
+    ADOBE_RGB,
+    GAMMA,
+    SRGB,
+    WHITE_D50,
+    curve_tag,
+    icc_profile,
+    rgb_profile,
+    xyz_tag,
+)
 from tfstyle import images
 
 HALF, ONE = 0.5 / 255 + 1e-6, 1 / 255 + 1e-6
@@ -373,44 +384,6 @@ def test_any_exif_block_at_all_decodes(block):
 # --- ICC profiles, by hand: Pillow makes only sRGB, LAB and XYZ ones
 
 
-def icc_profile(space, tags, pcs=b"XYZ "):
-    """A version 2 profile (ICC.1:2001-04, 6.1 and 6.2): header, tag table, tags."""
-    blocks, table, position = b"", b"", 128 + 4 + 12 * len(tags)
-    for name, body in tags.items():
-        body += b"\0" * (-len(body) % 4)
-        table += name + struct.pack(">II", position + len(blocks), len(body))
-        blocks += body
-    header = struct.pack(
-        ">I4sI4s4s4s12s4s", position + len(blocks), b"none", 0x02400000, b"mntr", space, pcs,
-        bytes(12), b"acsp",
-    )  # fmt: skip
-    header = header.ljust(68, b"\0") + struct.pack(">3I", 0xF6D6, 0x10000, 0xD32D)
-    return header.ljust(128, b"\0") + struct.pack(">I", len(tags)) + table + blocks
-
-
-def xyz_tag(values):
-    return b"XYZ \0\0\0\0" + struct.pack(">3i", *(round(v * 65536) for v in values))
-
-
-def curve_tag(table):
-    return b"curv\0\0\0\0" + struct.pack(">I", len(table)) + np.array(table, ">u2").tobytes()
-
-
-WHITE_D50 = (0.9642, 1.0, 0.8249)
-# Columns are the primaries adapted to D50, as in the profiles that Adobe and HP published.
-ADOBE_RGB = np.array([[0.60974, 0.20528, 0.14919], [0.31111, 0.62567, 0.06322],
-                      [0.01947, 0.06087, 0.74457]])  # fmt: skip
-SRGB = np.array([[0.43607, 0.38515, 0.14307], [0.22249, 0.71687, 0.06061],
-                 [0.01392, 0.09708, 0.71410]])  # fmt: skip
-GAMMA = 563 / 256
-
-
-def rgb_profile(matrix, curve):
-    primaries = {name: xyz_tag(matrix[:, i]) for i, name in enumerate((b"rXYZ", b"gXYZ", b"bXYZ"))}
-    curves = dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve_tag(curve))
-    return icc_profile(b"RGB ", {b"wtpt": xyz_tag(WHITE_D50), **primaries, **curves})
-
-
 def srgb_linear(v):
     return np.where(v <= 0.04045, v / 12.92, ((v + 0.055) / 1.055) ** 2.4)
 
@@ -418,9 +391,6 @@ def srgb_linear(v):
 def srgb_encoded(v):
     v = np.clip(v, 0, 1)
     return np.where(v <= 0.0031308, v * 12.92, 1.055 * v ** (1 / 2.4) - 0.055)
-
-
-ADOBE_PROFILE = rgb_profile(ADOBE_RGB, [563])  # one entry: gamma in 1/256
 
 
 def adobe_to_srgb(array):

@@ -8,7 +8,7 @@ from PIL import Image
 
 from tests.pictures import encoded, picture
 from tfstyle import images, machine
-from tfstyle.images import files, jpeg
+from tfstyle.images import jpeg, memory
 
 KINDS = [
     {},
@@ -103,7 +103,7 @@ def test_the_limit_of_a_jpeg_is_that_of_what_is_decoded():
 
 
 def test_memory_is_looked_at_before_anything_is_decoded(monkeypatch):
-    monkeypatch.setattr(files, "_SMALL", 0)
+    monkeypatch.setattr(memory, "SMALL", 0)
     monkeypatch.setattr(machine, "usable_memory", lambda: 1_000_000)
     data = encoded(picture(200, 400), "PNG")
     with monkeypatch.context() as patch:
@@ -118,7 +118,7 @@ def test_memory_is_looked_at_before_anything_is_decoded(monkeypatch):
 
 
 def test_a_progressive_jpeg_needs_all_of_its_coefficients(monkeypatch):
-    monkeypatch.setattr(files, "_SMALL", 0)
+    monkeypatch.setattr(memory, "SMALL", 0)
     monkeypatch.setattr(machine, "usable_memory", lambda: 1_000_000)
     data = encoded(picture(400, 600), "JPEG", progressive=True)
     with pytest.raises(machine.TooLargeError):

@@ -70,6 +70,15 @@ def test_a_turned_photo_is_upright_and_says_so_once(tmp_path):
         assert images.read(path).shape == (31, 23, 3)
 
 
+def test_a_date_alone_is_kept():
+    block = Image.Exif()
+    block.get_ifd(EXIF)[0x9003] = "2019:07:04 10:11:12"
+    kept = images.photo_metadata(encoded(picture(), "PNG", exif=block.tobytes()))
+    file = io.BytesIO(images.encode(images.from_uint8(picture()), "webp", **kept))
+    with Image.open(file) as image:
+        assert image.getexif().get_ifd(EXIF) == {0x9003: "2019:07:04 10:11:12"}
+
+
 def test_what_is_not_there_is_not_made_up():
     assert images.photo_metadata(encoded(picture(), "PNG")) == {}
     assert images.photo_metadata(encoded(picture(), "GIF")) == {}

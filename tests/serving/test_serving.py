@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import gzip
+import io
 import json
 import os
 import shutil
@@ -28,6 +29,7 @@ import tensorflow as tf
 import yaml
 from google.protobuf import text_format
 from hypothesis import strategies as st
+from PIL import Image
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     get_model_status_pb2,
@@ -38,6 +40,7 @@ from tensorflow_serving.apis import (
 from tensorflow_serving.config import model_server_config_pb2
 
 from tests import small_models
+from tests.profiles import ADOBE_PROFILE
 from tfstyle import cli, images, stylize
 from tfstyle.errors import ArgumentError
 from tfstyle.images import provenance
@@ -883,10 +886,51 @@ def test_the_client_blends_styles(endpoint, photo, scheme):
 def test_the_client_says_what_the_server_refuses(endpoint, scheme):
     client, _ = endpoint(scheme, "tiny")
     with client:
-        with pytest.raises(ClientError, match="JPEG"):
+        with pytest.raises(images.ImageError, match="JPEG"):  # which it sees itself
             client.stylize_bytes(b"\xff\xd8\xff\xe0")
+        file = io.BytesIO()
+        Image.new("1", (4001, 4000)).save(file, "PNG")
         with pytest.raises(ClientError, match=f"limit of {images.MAX_SERVED_PIXELS}"):
-            client.stylize_bytes(png_that_claims(4001, 4000))
+            client.stylize_bytes(file.getvalue())
+
+
+@pytest.mark.parametrize("scheme", ["http", "grpc"])
+def test_a_photo_with_a_profile_looks_the_same_on_a_server(endpoint, photo, scheme, tmp_path):
+    client, stylize = endpoint(scheme, "tiny")
+    stored = Image.fromarray(images.to_uint8(photo))
+    stored.save(tmp_path / "wide.jpg", quality=95, icc_profile=ADOBE_PROFILE)
+    stored.save(tmp_path / "plain.webp", lossless=True)
+    wide = images.read(tmp_path / "wide.jpg")
+    assert np.abs(wide - photo).max() > 0.05  # the colours that its numbers mean
+    with client:
+        np.testing.assert_allclose(client(wide), stylize(wide), atol=1.2 / 255)
+        for name in ("wide.jpg", "plain.webp"):
+            reply = client.stylize_bytes((tmp_path / name).read_bytes())
+            expected = stylize(images.read(tmp_path / name))
+            # 8 bits on the way there and back.
+            assert np.abs(images.decode_bytes(reply) - expected).mean() < 0.01
+
+
+def test_what_a_server_finds_too_large_is_told_with_the_flag_that_helps(
+    url, tmp_path, capsys, monkeypatch
+):
+    def refuse(self, encoded, weights):
+        raise ClientError("http://x: 120x90 pixels, above the limit of 2700 (400)", 400)
+
+    monkeypatch.setattr(client._Rest, "predict", refuse)
+    images.write(tmp_path / "a.png", np.zeros((90, 120, 3), np.float32))
+    asked = ["client", url, str(tmp_path / "a.png"), "-o", str(tmp_path / "b.png")]
+    assert cli.main([*asked, "--model", "tiny"]) == 2
+    told = capsys.readouterr().err
+    assert told.endswith("Make the image at most 60x45 (--max_size 60)\n")
+    monkeypatch.undo()
+    assert cli.main([*asked, "--model", "tiny", "--max_size", "60"]) == 0
+
+
+def test_a_request_of_too_many_bytes_is_told_with_the_flag_too():
+    too_many = ClientError("http://x: the request is above the limit of 9 bytes (413)", 413)
+    assert client._too_large(too_many, (100, 200)).fits == (70, 140)
+    assert client._too_large(ClientError("http://x: no such model (404)", 404), (9, 9)) is None
 
 
 def test_the_client_says_that_a_model_or_a_server_is_missing(server, url):

@@ -2,11 +2,12 @@
 
 import argparse
 import dataclasses
+import itertools
 import json
 import os
 from pathlib import Path
 
-from tfstyle.cli import library, messages, parsing
+from tfstyle.cli import jobs, library, messages, parsing
 from tfstyle.errors import ArgumentError
 
 
@@ -34,7 +35,9 @@ Examples:
   tfstyle evaluate painted.jpg --content photo.jpg --style painting.jpg
   tfstyle evaluate painted/ --content photos/ --style painting.jpg --json
 
-Photos in a folder are matched to the pictures by name: photo.jpg to photo.png, photo.NAME.jpg.""",
+Photos in a folder are matched to the pictures by name, photo.jpg to photo.png, photo.NAME.jpg, and
+where several have it by the folders above: 2023/1.jpg to 2023/1.png. A picture without a photo, or
+that cannot be read, does not stop the others: it is named, and the exit code is 2.""",
     )
     parser.add_argument(
         "outputs", nargs="+", metavar="OUTPUT", help="stylized images, or folders of such"
@@ -56,6 +59,7 @@ Photos in a folder are matched to the pictures by name: photo.jpg to photo.png, 
         help=f"longest side at which images are compared, in pixels (default {size}); only "
         "distances at one size can be compared",
     )
+    parsing.add_max_pixels(parser)
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.set_defaults(function=run)
 
@@ -64,24 +68,44 @@ def run(args: argparse.Namespace) -> int:
     """Runs `tfstyle evaluate`; returns the exit code."""
     import tqdm
 
-    from tfstyle import features, images, metrics
+    from tfstyle import features, metrics
 
-    outputs = [file for name in args.outputs for file in images.list_images(name)]
-    if not outputs:
+    found = _listed(args.outputs)
+    if not found:
         raise ArgumentError(f"{', '.join(args.outputs)}: no images to evaluate.")
-    contents = _contents(outputs, args.content)
-    style = images.read(args.style)
+    errors: list[tuple[str, Exception]] = []
+    pairs = _pairs(found, args.content, errors)
+    limit = {"max_pixels": args.max_pixels}
+    style = jobs.read(args.style, **limit)
     extractor = features.vgg16(metrics.LAYERS)
-    hand = metrics.BrushworkJudge(style, extractor=extractor, size=args.size)
-    scores = []
-    for output, content in tqdm.tqdm(
-        list(zip(outputs, contents, strict=True)),
-        unit="image",
-        disable=None if len(outputs) > 1 else True,
-    ):
-        picture, photo = images.read(output), images.read(content)
-        found = metrics.evaluate(picture, photo, style, extractor=extractor, size=args.size)
-        scores.append(dataclasses.asdict(found) | dataclasses.asdict(hand(picture, photo)))
+    hand: metrics.BrushworkJudge | None = None
+    scores, outputs, contents = [], [], []
+    for output, content in tqdm.tqdm(pairs, unit="image", disable=None if len(pairs) > 1 else True):
+        try:
+            picture, photo = jobs.read(output, **limit), jobs.read(content, **limit)
+            told = metrics.evaluate(picture, photo, style, extractor=extractor, size=args.size)
+            hand = hand or metrics.BrushworkJudge(style, extractor=extractor, size=args.size)
+            scores.append(dataclasses.asdict(told) | dataclasses.asdict(hand(picture, photo)))
+        except ValueError as error:
+            errors.append((str(output), error))
+            continue
+        outputs.append(output)
+        contents.append(content)
+    _print(args, outputs, contents, scores)
+    for name, why in errors:
+        text = jobs.hinted(why, "--size")
+        messages.complain(text if text.startswith(name) else f"{name}: {text}", "error: ")
+    if errors and len(found) > 1:
+        messages.complain(f"{len(errors)} of {len(found)} could not be evaluated")
+    return 2 if errors else 0
+
+
+def _print(
+    args: argparse.Namespace, outputs: list[Path], contents: list[Path], scores: list[dict]
+) -> None:
+    """A table, or JSON; nothing where there is nothing to tell."""
+    if not scores:
+        return
     mean = {key: _mean([score[key] for score in scores]) for key in scores[0]}
     if args.json:
         judged = [
@@ -90,7 +114,7 @@ def run(args: argparse.Namespace) -> int:
         ]
         told = {"style": args.style, "size": args.size, "images": judged, "mean": mean}
         print(json.dumps(told, indent=2))
-        return 0
+        return
     columns = {
         "style distance": "style_distance",
         "relative to photo": "relative_style_distance",
@@ -110,7 +134,6 @@ def run(args: argparse.Namespace) -> int:
         ["output", *columns],
         [[name, *(_told(score[key]) for key in columns.values())] for name, score in named],
     )
-    return 0
 
 
 def _mean(values: list[float | None]) -> float | None:
@@ -123,30 +146,75 @@ def _told(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
 
 
-def _contents(outputs: list[Path], contents: list[str]) -> list[Path]:
-    """The photo of each output: one for all, one for each, or from a folder by name."""
+def _listed(names: list[str]) -> list[tuple[Path, Path]]:
+    """(file, its place below the folder that was given) of each image."""
     from tfstyle import images
 
+    listed = []
+    for name in names:
+        found = images.find_images(name)
+        if told := found.told():
+            messages.complain(f"{name}: {told}")
+        is_folder = os.path.isdir(name)
+        listed += [
+            (file, file.relative_to(name) if is_folder else Path(file.name))
+            for file in found.images
+        ]
+    return listed
+
+
+def _pairs(
+    outputs: list[tuple[Path, Path]], contents: list[str], errors: list[tuple[str, Exception]]
+) -> list[tuple[Path, Path]]:
+    """(output, its photo): one for all, one for each, or from a folder by name.
+
+    What has none is added to the errors.
+    """
     if len(contents) == 1 and os.path.isdir(contents[0]):
-        photos = images.list_images(contents[0])
-        return [_photo_of(output, photos, contents[0]) for output in outputs]
+        photos = _listed(contents)
+        pairs = []
+        for output, place in outputs:
+            try:
+                pairs.append((output, _photo_of(output, place, photos, contents[0])))
+            except ArgumentError as error:
+                errors.append((str(output), error))
+        return pairs
     if len(contents) not in (1, len(outputs)):
         raise ArgumentError(
             f"--content: {len(contents)} photos for {len(outputs)} pictures. Give one for all, one "
             "for each in the same order, or a folder with photos of the same names."
         )
-    return [Path(content) for content in contents] * (len(outputs) // len(contents))
+    if len(contents) == 1 and not os.path.exists(contents[0]):
+        raise ArgumentError(f"{contents[0]}: no such file.")
+    given = [Path(content) for content in contents] * (len(outputs) // len(contents))
+    return list(zip([output for output, _ in outputs], given, strict=True))
 
 
-def _photo_of(output: Path, photos: list[Path], folder: str) -> Path:
-    # `tfstyle stylize` makes photo.MODEL.jpg of photo.jpg.
-    fitting = [photo for photo in photos if f"{output.stem}.".startswith(f"{photo.stem}.")]
-    longest = max((len(photo.stem) for photo in fitting), default=0)
-    best = [photo for photo in fitting if len(photo.stem) == longest]
+def _photo_of(output: Path, place: Path, photos: list[tuple[Path, Path]], folder: str) -> Path:
+    """The photo of a picture: by its name, and then by the folders above.
+
+    `tfstyle stylize` makes photo.MODEL.jpg of photo.jpg, and photo.webp.png of photo.webp where
+    there is a photo.png too.
+    """
+
+    def fit(photo: Path) -> tuple[int, int, int] | None:
+        if f"{output.name}.".startswith(f"{photo.name}."):
+            name = 1
+        elif f"{output.stem}.".startswith(f"{photo.stem}."):
+            name = 0
+        else:
+            return None
+        # Of the folders above, from the last on, as many are the same.
+        above = zip(reversed(photo.parts[:-1]), reversed(place.parts[:-1]), strict=False)
+        same = list(itertools.takewhile(lambda pair: pair[0] == pair[1], above))
+        return len(same), len(photo.stem), name
+
+    fits = {file: found for file, at in photos if (found := fit(at)) is not None}
+    best = [file for file in fits if fits[file] == max(fits.values())]
     if len(best) != 1:
-        found = " and ".join(map(str, best)) or "none"
+        told = " and ".join(map(str, best)) or "none"
         raise ArgumentError(
-            f"{output}: which photo in {folder} is it of? Found {found}. Name the photos in the "
+            f"{output}: which photo in {folder} is it of? Found {told}. Name the photos in the "
             "order of the pictures: --content C1 C2 ..."
         )
     return best[0]

@@ -342,7 +342,7 @@ def _to_stdout(data: bytes, writing: dict) -> None:
 
 
 def read(path: str | os.PathLike, **options: Any) -> Any:
-    """As `images.read`; a pixel limit is told with the flag that raises it."""
+    """As `images.read`; limits are told with the flag that helps, but of memory none does."""
     from tfstyle import images
 
     try:
@@ -351,13 +351,13 @@ def read(path: str | os.PathLike, **options: Any) -> Any:
         raise ArgumentError(hinted(error)) from error
 
 
-def hinted(error: BaseException) -> str:
+def hinted(error: BaseException, size_flag: str = "--max_size") -> str:
     """What an error of a photo says, in one line, with the flag that helps."""
     from tfstyle import images, machine
 
     text = messages.line(error)
     if isinstance(error, machine.TooLargeError):
-        return f"{text} (--max_size {max(error.fits)})"
+        return f"{text} ({size_flag} {max(error.fits)})"
     if isinstance(error, images.TooManyPixelsError):
         return f"{text} (--max_pixels {error.pixels})"
     return text

@@ -1,12 +1,11 @@
 """`tfstyle learn`: a model of a painting of one's own."""
 
 import argparse
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from tfstyle.cli import library, messages, parsing
-from tfstyle.errors import TfstyleError
+from tfstyle.cli import jobs, library, messages, parsing
+from tfstyle.errors import ArgumentError, TfstyleError
 
 # Of `learning.learn`: {name: (type, help)}.
 _OPTIONS = {
@@ -42,7 +41,8 @@ Examples:
     parser.add_argument(
         "--name",
         metavar="NAME",
-        help="of the model and its style: letters, digits, _ and - (default: the file's)",
+        help="of the model and its style: letters, digits, _ and - (default: the file's, in Latin "
+        "letters)",
     )
     parser.add_argument(
         "--model",
@@ -63,6 +63,7 @@ Examples:
         parser.add_argument(
             f"--{name}", metavar="N", type=kind, default=default, help=f"{text} (default {default})"
         )
+    parsing.add_max_pixels(parser)
     parser.add_argument(
         "--title", default="", help="of the painting, with its painter, for the model card"
     )
@@ -79,13 +80,16 @@ Examples:
 
 def run(args: argparse.Namespace) -> int:
     """Runs `tfstyle learn`; returns the exit code."""
-    from tfstyle import images
-
-    painting = images.read(args.painting)
-    name = args.name or re.sub(r"[^A-Za-z0-9_-]+", "_", Path(args.painting).stem)
+    painting = jobs.read(args.painting, max_pixels=args.max_pixels, max_size=args.style_size)
     import tqdm
 
-    from tfstyle import export, learning
+    from tfstyle import data, export, learning, machine
+
+    name = args.name or data.name_of(args.painting)
+    if not name:
+        raise ArgumentError(
+            f"{args.painting}: no letter or digit to name a model by. Give --name NAME."
+        )
 
     # All that can be known to be wrong with the export, before the training.
     export.check_destination(name, args.output)
@@ -96,15 +100,18 @@ def run(args: argparse.Namespace) -> int:
             bar.set_postfix({key: f"{losses[key]:.3g}" for key in ("content", "style")})
             bar.update()
 
-        learned = learning.learn(
-            painting,
-            name,
-            model=args.model,
-            alone=args.alone,
-            content=args.content,
-            progress=progress,
-            **options,
-        )
+        try:
+            learned = learning.learn(
+                painting,
+                name,
+                model=args.model,
+                alone=args.alone,
+                content=args.content,
+                progress=progress,
+                **options,
+            )
+        except machine.TooLargeError as error:
+            raise ArgumentError(jobs.hinted(error, "--style_size")) from error
     card = {
         **learned.card,
         "style": "; ".join(filter(None, (args.title or name, learned.card.get("style")))),

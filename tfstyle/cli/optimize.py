@@ -97,6 +97,8 @@ Ctrl-C writes the picture so far (exit code 130); a second one ends at once and 
         type=parsing.number(float, 0.01, 1000),
         help=f"frames a second (default {fps})",
     )
+    parsing.add_metadata(group)
+    parsing.add_max_pixels(group)
     notes.add_sign(group)
     group.add_argument("--json", action="store_true", help="print the final figures as JSON")
     parser.set_defaults(function=run)
@@ -109,19 +111,26 @@ def run(args: argparse.Namespace) -> int:
 
     content, styles, options, digests = recipe.read(args)
     output, clip = _outputs(args, options, list(digests))
-    photo = images.read(content)
+    limits: dict[str, Any] = {"max_pixels": args.max_pixels}
+    # A photo far larger than its picture is decoded small: 108 megapixels for 512 px.
+    enough = 8 * options["size"] if options["size"] else None
+    photo = jobs.read(content, **limits, max_size=enough)
     read = [
         {
-            "image": images.read(style["path"]),
+            "image": jobs.read(style["path"], **limits),
             "weight": style["weight"],
-            **{key: style[key] and images.read_mask(style[key]) for key in ("mask", "style_mask")},
+            **{
+                key: style[key] and images.read_mask(style[key], **limits)
+                for key in ("mask", "style_mask")
+            },
         }
         for style in styles
     ]
     arguments = {key: options[key] for key in options if key not in ("bits", "quality")}
     if options["init"] not in recipe.inits():
-        arguments["init"] = images.read(options["init"])
+        arguments["init"] = jobs.read(options["init"], **limits)
     icc = images.read_icc(content)
+    kept = images.photo_metadata(images.read_bytes(content), args.metadata, name=content)
     for path in (output, clip) if clip else (output,):
         jobs.make_folder_of(path)
     settings = {"content": content, "styles": styles, "options": options, "sha256": digests}
@@ -139,6 +148,7 @@ def run(args: argparse.Namespace) -> int:
             bits=options["bits"],
             text=texts | {recipe.SETTINGS: text},
             icc=icc,
+            **kept,
             **noted,
         )
 
@@ -163,7 +173,7 @@ def run(args: argparse.Namespace) -> int:
                     photo, [gatys.Style(**style) for style in read], callback=watch, **arguments
                 )
         except machine.TooLargeError as error:
-            raise ArgumentError(f"{messages.line(error)} (--size {max(error.fits)})") from error
+            raise ArgumentError(jobs.hinted(error, "--size")) from error
         # "auto" may be another precision on another machine, and so another picture.
         options["precision"] = result.precision
         height, width = result.image.shape[:2]

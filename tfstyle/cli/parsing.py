@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import math
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -52,8 +53,11 @@ class Parser(argparse_flags.ArgumentParser):
         )
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """As argparse's, but --max-size is --max_size, and what is near to a flag is told so."""
-        given = list(sys.argv[1:] if args is None else args)
+        """As argparse's, but --max-size is --max_size, and what is near to a flag is told so.
+
+        Home folders are found too, see `with_homes`.
+        """
+        given = [with_homes(text) for text in (sys.argv[1:] if args is None else args)]
         parsed, unknown = super().parse_known_args([*map(self._known, given)], namespace)
         for text in unknown:
             flag = text.partition("=")[0]
@@ -80,6 +84,18 @@ class Parser(argparse_flags.ArgumentParser):
         """Says in one line what is wrong with the arguments, and ends with exit code 2."""
         messages.complain(f"{message} (see {self.prog} --help)", "error: ", self.prog)
         self.exit(2)
+
+
+def with_homes(argument: str) -> str:
+    """An argument with the home folders that the shell leaves as they are.
+
+    It knows ~ at the beginning of a word alone, and not in --flag=~/x, a.jpg:1:~/x or ~/x,~/y.
+    """
+    return re.sub(
+        r"(?P<before>^--[\w-]+=|[:,])(?P<home>~[\w.-]*)(?=/|$)",
+        lambda match: match["before"] + os.path.expanduser(match["home"]),
+        argument,
+    )
 
 
 class _Verbosity(argparse.Action):
@@ -207,7 +223,7 @@ def add_max_pixels(parser: argparse._ActionsContainer) -> None:
         metavar="N",
         type=number(int, 1),
         default=limit,
-        help=f"refuse images that are decoded to more than this (default {limit})",
+        help=f"that a photo is decoded to (default {limit})",
     )
 
 
@@ -216,11 +232,10 @@ def add_metadata(parser: argparse._ActionsContainer) -> None:
     words = library.constant("images/metadata", "KEPT")
     parser.add_argument(
         "--metadata",
-        metavar="|".join(words),
+        metavar="WORD",
         type=choice(words),
         default="safe",
-        help="what the picture keeps of the photo's: date, camera, exposure, copyright and "
-        "resolution, but not the place (safe, the default); all of its EXIF; or none",
+        help=f"of the photo's EXIF: {', '.join(words)} (default safe)",
     )
 
 

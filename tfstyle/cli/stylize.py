@@ -29,7 +29,9 @@ Folders are made where they are missing. An earlier output is replaced, an input
 output another: of logo.png and logo.webp in photos/ the second becomes DIR/logo.webp.png. What is
 in a folder and is no image, and paintings of earlier runs beside their photos, are left out and
 named. An animated GIF, WebP, PNG or AVIF becomes an animation in .png and .webp, frame by frame,
-and its first frame in .jpg. Photos with EXIF keep their date and camera, not their place.
+and its first frame in .jpg.
+--metadata safe keeps date, camera, exposure, copyright and resolution of a photo, all keeps the
+place and the rest of its EXIF too, none nothing. The picture is upright in any case.
 
 Examples:
   tfstyle stylize photo.jpg

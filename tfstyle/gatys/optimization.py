@@ -328,7 +328,11 @@ def optimize(
         dataclasses.replace(style, image=_image(style.image, f"style {i + 1}"))
         for i, style in enumerate(styles)
     ]
-    content = images.resize(content, _final_size(content.shape[:2], size))
+    final = _final_size(content.shape[:2], size)
+    if math.prod(final) * _array_bytes(optimizer) > machine.usable_memory():
+        # Refused before anything of that size is made: a photo may be enlarged a hundred times.
+        _tile(tile, objective("float32"), final, optimizer)
+    content = images.resize(content, final)
     if color == "match":
         styles = [
             dataclasses.replace(style, image=match_color(style.image, content)) for style in styles
@@ -701,6 +705,11 @@ def _bfloat16_holds(
     return bool(np.vdot(one, other) > _SAME_DIRECTION * lengths)
 
 
+def _array_bytes(optimizer: str) -> int:
+    """Bytes for each pixel of the picture that are taken whatever the backbone and the tiles."""
+    return 12 * (_ARRAYS + (_HISTORY if optimizer == "lbfgs" else 0))
+
+
 def _tile(tile: int | str, judge: Objective, size: tuple[int, int], optimizer: str) -> int | None:
     """The side of tiles to use, None for none; refuses what does not fit."""
     if isinstance(tile, str) and tile not in ("auto", "off"):
@@ -708,7 +717,7 @@ def _tile(tile: int | str, judge: Objective, size: tuple[int, int], optimizer: s
     pixels, free = math.prod(size), machine.usable_memory()
     chosen: int | None = None
     # Bytes for each pixel of the picture, and those that a tile takes whatever the picture's size.
-    fixed = 12 * (_ARRAYS + (_HISTORY if optimizer == "lbfgs" else 0))
+    fixed = _array_bytes(optimizer)
     each, once = fixed + judge.bytes_per_pixel(), 0.0
     if isinstance(tile, int) or tile == "auto" and pixels * each > free:
         halo, _ = features.receptive_field(judge.extractor)

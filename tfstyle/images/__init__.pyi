@@ -28,6 +28,7 @@ from .files import (
     read_text as read_text,
     read_xmp as read_xmp,
     to_graph_bytes as to_graph_bytes,
+    to_srgb_bytes as to_srgb_bytes,
     write as write,
 )
 from .folders import (
@@ -40,6 +41,9 @@ from .formats import (
 )
 from .graph import (
     decode as decode,
+)
+from .memory import (
+    check_memory as check_memory,
 )
 from .metadata import (
     photo_metadata as photo_metadata,

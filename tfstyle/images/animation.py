@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -13,8 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tfstyle import machine
-from tfstyle.images import files, formats
+from tfstyle.images import files, formats, memory
 from tfstyle.images.arrays import MAX_PIXELS, ImageError, _checked, to_uint8
 
 # Formats in which an animation is written, by the names of `files.WRITTEN_SUFFIXES`.
@@ -113,7 +111,13 @@ def encode_animation(
         options |= files.save_options(format, quality, text, xmp=xmp, exif=exif, dpi=dpi)
         first = _Lazy(first, frames, animation.count)
     else:
-        _check_memory(first, animation.count)
+        memory.check_memory(
+            (first.height, first.width),
+            animation.count * _PNG_BYTES_PER_PIXEL,
+            name=f"{animation.count} frames",
+            purpose="in an animated PNG",
+            mend="Give .webp, or make them",
+        )
         # Pillow goes through them twice.
         options["append_images"] = list(frames)
     file = io.BytesIO()
@@ -169,20 +173,6 @@ def _converted(
             raise ImageError(f"frames of {size} and {frame.size}: give frames of one size.")
         lengths.append(length)
         yield frame
-
-
-def _check_memory(frame: Image.Image, count: int) -> None:
-    needed = count * frame.width * frame.height * _PNG_BYTES_PER_PIXEL
-    if needed <= (free := machine.usable_memory()):
-        return
-    scale = math.sqrt(free / needed)
-    fits = max(1, int(frame.height * scale)), max(1, int(frame.width * scale))
-    raise machine.TooLargeError(
-        f"{count} frames of {frame.width}x{frame.height} pixels need about {needed / 1e9:.1f} GB "
-        f"of memory in an animated PNG and {free / 1e9:.1f} GB are free. Give .webp, or make them "
-        f"at most {fits[1]}x{fits[0]}",
-        fits,
-    )
 
 
 class _Lazy(Image.Image):

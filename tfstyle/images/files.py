@@ -31,8 +31,8 @@ import numpy as np
 from absl import logging
 from PIL import Image, ImageCms, PngImagePlugin, TiffImagePlugin
 
-from tfstyle import files, machine
-from tfstyle.images import formats, jpeg, metadata
+from tfstyle import files
+from tfstyle.images import formats, jpeg, memory, metadata
 from tfstyle.images.arrays import (
     FLIPPED_LEFT_RIGHT,
     FLIPPED_UP_DOWN,
@@ -64,8 +64,6 @@ _PROFILE_ERRORS = (ImageCms.PyCMSError, OSError, KeyError, TypeError, ValueError
 # Peak memory of decoding one pixel: Pillow's 4 bytes, those of an array, and two float32 images;
 # with alpha, 16 bits or a profile more of them; and where it is shrunk before it becomes floats.
 _BYTES_PER_PIXEL, _BYTES_PER_DEEP_PIXEL, _BYTES_PER_SHRUNK_PIXEL = 40, 100, 10
-# Bytes for whose sake nobody looks how many are free.
-_SMALL = 2**28
 _MAX_JPEG_COMMENT = 65533  # bytes; a segment's length is 16 bits and counts itself
 
 
@@ -238,22 +236,15 @@ def frame(image: Image.Image, name: str, max_size: int | None = None) -> np.ndar
 
 def _check_memory(image: Image.Image, data: bytes, name: str, max_size: int | None) -> None:
     """Raises TooLargeError where an image would not go into memory, before it is decoded."""
-    pixels = image.width * image.height
     plain = image.mode in ("L", "RGB", "P", "1", "CMYK", "YCbCr") and not _needs_graph(image, data)
-    needed = pixels * (_BYTES_PER_PIXEL if plain else _BYTES_PER_DEEP_PIXEL)
+    each = _BYTES_PER_PIXEL if plain else _BYTES_PER_DEEP_PIXEL
     if max_size and plain and max(image.size) >= 4 * max_size:
-        needed = pixels * _BYTES_PER_SHRUNK_PIXEL
+        each = _BYTES_PER_SHRUNK_PIXEL
+    coefficients = 0
     if "progressive" in image.info and (stored := jpeg.size(data)):
-        needed += 6 * stored[0] * stored[1]  # all coefficients, at 2 bytes
-    if needed < _SMALL or needed <= (free := machine.usable_memory()):
-        return
-    scale = math.sqrt(free / needed)
-    fits = max(1, int(image.height * scale)), max(1, int(image.width * scale))
-    raise machine.TooLargeError(
-        f"{name}: {image.width}x{image.height} pixels need about {needed / 1e9:.1f} GB of memory "
-        f"to be read and {free / 1e9:.1f} GB are free. Make the image at most {fits[1]}x{fits[0]}",
-        fits,
-    )
+        coefficients = 6 * stored[0] * stored[1]  # of three components, at 2 bytes
+    size = image.height, image.width
+    memory.check_memory(size, each, name=name, purpose="to be read", at_once=coefficients)
 
 
 def _without_end(
@@ -459,6 +450,29 @@ def to_graph_bytes(
         height, width = (round(side * shrink_to / shorter) for side in image.shape[:2])
         return encode(resize(image, (height, width)))
     return data if _decode_agrees(data, image) else encode(image)
+
+
+def to_srgb_bytes(data: bytes, *, name: str = "image", max_pixels: int = MAX_PIXELS) -> bytes:
+    """The bytes of a JPEG or PNG that looks alike to those who see no colour profile.
+
+    Without TensorFlow, and so not as sure as `to_graph_bytes`.
+
+    Args:
+        data: the bytes of a file in any format that `read` takes.
+        name: what error messages call it.
+        max_pixels: larger images are refused, where they are decoded.
+
+    Returns:
+        `data` itself where it is a JPEG or PNG in sRGB; else a PNG with 8 bits a channel.
+
+    Raises:
+        ImageError: as `read`, for what is decoded.
+    """
+    if formats.kind_of(data, name) in ("JPEG", "PNG"):
+        with opened(data, name, math.inf) as (image, _):
+            if image.mode != "CMYK" and _srgb_transform(image) is None:
+                return data
+    return encode(decode_bytes(data, name=name, max_pixels=max_pixels))
 
 
 def _decode_agrees(data: bytes, image: np.ndarray) -> bool:

@@ -75,7 +75,7 @@ def photo_metadata(
             exif = _filtered(image.getexif(), keep)
         except Exception:  # whatever a parser of hostile data raises
             return kept
-    return kept | ({"exif": exif.tobytes()} if len(exif) else {})
+    return kept | ({"exif": exif} if exif else {})
 
 
 def block(
@@ -96,8 +96,9 @@ def block(
     return result
 
 
-def _filtered(exif: Image.Exif, keep: str) -> Image.Exif:
-    kept = Image.Exif()
+def _filtered(exif: Image.Exif, keep: str) -> bytes:
+    """The block of the fields that are kept; b"" where there is none."""
+    kept, some = Image.Exif(), False
     for directory, safe, stored in (
         (None, _SAFE, _STORED),
         (_EXIF_IFD, _SAFE_EXIF, _STORED_EXIF),
@@ -107,11 +108,12 @@ def _filtered(exif: Image.Exif, keep: str) -> Image.Exif:
         for tag, value in fields.items():
             wanted = tag not in stored if keep == "all" else tag in safe
             if wanted and _can_be_written(directory, tag, value):
+                some = True
                 if directory is None:
                     kept[tag] = value
                 else:
                     kept.get_ifd(directory)[tag] = value
-    return kept
+    return kept.tobytes() if some else b""
 
 
 def _can_be_written(directory: int | None, tag: int, value: object) -> bool:

@@ -23,6 +23,8 @@ from tfstyle.metrics.artefacts import as_picture, luma_of
 LAYERS = (*losses.STYLE_LAYERS, losses.CONTENT_LAYER)
 # It sees things rather than their parts, and the most salient of its positions are the subject.
 SUBJECT_LAYER, SUBJECT_SHARE = losses.STYLE_LAYERS[4], 0.2
+# Peak memory of judging an image by VGG16, `BrushworkJudge` too: 4700 at 768 px.
+_BYTES_PER_PIXEL = 5000
 # Below it the deepest layer has no positions, and its Gram matrix is 0 / 0.
 _MIN_SIDE = 16
 
@@ -183,8 +185,15 @@ def evaluate(
     Returns:
         Scores; `relative_style_distance` is the output's style distance over that of the content
         photo itself: 1 where nothing was stylized, 0 at the style's own statistics.
+
+    Raises:
+        TooLargeError: where the memory does not suffice for images of this size.
     """
     content, style = images.fit(content, size), images.fit(style, size)
+    for image in (content, style):
+        images.check_memory(
+            image.shape[-3:-1], _BYTES_PER_PIXEL, purpose="to be judged", mend="Give a size of"
+        )
     if output.shape != content.shape:
         output = images.resize(output, content.shape[:2])
     of_output, of_content, of_style = (

@@ -9,6 +9,8 @@ REST needs no TensorFlow. gRPC imports it, for the definitions of its messages.
 import base64
 import ipaddress
 import json
+import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 from urllib.parse import quote, urlsplit
@@ -16,7 +18,7 @@ from urllib.parse import quote, urlsplit
 import numpy as np
 import requests
 
-from tfstyle import images, stylize
+from tfstyle import images, machine, stylize
 from tfstyle.errors import ArgumentError, TfstyleError
 from tfstyle.serving import config
 
@@ -25,6 +27,7 @@ PORTS = {"http": config.PORTS["rest"], "https": 443, "grpc": config.PORTS["grpc"
 TIMEOUT = 60.0
 # Codes after which the same request may well be answered.
 _BUSY = {429, 503}
+_TOO_MANY_BYTES = 413
 
 
 class ClientError(TfstyleError, ValueError):
@@ -121,10 +124,14 @@ class Client:
 
         Raises:
             ClientError: where the server refuses, or gives no picture of that size.
+            TooLargeError: where the server refuses it for its size.
             ValueError: for a strength or style that cannot be.
         """
         stylize.check_strength(strength)
-        reply = self.stylize_bytes(images.encode(image), style=style)
+        try:
+            reply = self.stylize_bytes(images.encode(image), style=style)
+        except ClientError as error:
+            raise _too_large(error, image.shape[:2]) or error from None
         try:
             stylized = images.decode_bytes(reply, name=f"{self._where}: the reply")
         except images.ImageError as error:
@@ -142,12 +149,16 @@ class Client:
         """A PNG of the stylized image.
 
         Args:
-            encoded: the bytes of a JPEG or PNG; they are sent as they are.
+            encoded: the bytes of a file in any format that `images.read` takes. A JPEG or PNG in
+                sRGB is sent as it is, others as a PNG: a server decodes these two, and sees no
+                colour profile.
             style: as above.
 
         Raises:
             ClientError: where the server refuses.
+            ImageError: as `images.read`, for what is not sent as it is.
         """
+        encoded = images.to_srgb_bytes(encoded)
         return self._transport.predict(encoded, self.style_weights(style))
 
     def style_weights(
@@ -159,6 +170,21 @@ class Client:
             ValueError: for a style that the model does not have.
         """
         return stylize.style_weights(style, self._styles)
+
+
+def _too_large(error: ClientError, size: tuple[int, int]) -> machine.TooLargeError | None:
+    """What a server's refusal of an image for its pixels or bytes says; None for another one."""
+    height, width = size
+    limit = re.search(r"pixels, above the limit of (\d+)", str(error))
+    if limit:
+        scale = math.sqrt(int(limit[1]) / (height * width))
+    elif error.code == _TOO_MANY_BYTES or "larger than max" in str(error):
+        scale = 0.7  # half as many
+    else:
+        return None
+    fits = max(1, int(height * scale)), max(1, int(width * scale))
+    text = f"{str(error).rstrip('.')}. Make the image at most {fits[1]}x{fits[0]}"
+    return machine.TooLargeError(text, fits)
 
 
 def _parts(url: str) -> tuple[str, str, str]:
