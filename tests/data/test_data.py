@@ -54,6 +54,28 @@ def noise(tmp_path):
     return tmp_path
 
 
+def test_what_a_folder_holds_and_is_not_read_is_told_once(folder, caplog):
+    (folder / "notes.txt").write_text("no image")
+    (folder / "below" / "list.csv").write_text("no image")
+    for _ in range(2):
+        _, report = make(folder)
+    assert report.total == 7
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert record.getMessage() == (
+        f"{folder}: 2 left out: {folder}/below/list.csv, {folder}/notes.txt (no image)"
+    )
+
+
+def test_images_of_linked_folders_and_of_any_suffix_are_read(folder, tmp_path_factory):
+    other = tmp_path_factory.mktemp("other")
+    flat(80).save(other / "8.png")
+    (other / "8.png").rename(other / "8")
+    (folder / "linked").symlink_to(other)
+    (folder / "self").symlink_to(folder)
+    assert make(folder)[1].total == 8
+
+
 def test_batches_have_the_size_and_range_asked_for(noise):
     dataset, report = make(noise, batch_size=5, crop_size=24)
     assert dataset.element_spec == tf.TensorSpec([5, 24, 24, 3], tf.float32)
@@ -365,8 +387,7 @@ def test_an_empty_folder_says_what_was_looked_for_and_where(tmp_path, folder):
     with pytest.raises(data.DataError) as caught:
         make(empty)
     assert str(caught.value) == (
-        f"{empty}: no images. Looked for .jpg, .jpeg, .png, .webp, .bmp, .gif, .tif, .tiff "
-        "in all folders below."
+        f"{empty}: no images. Looked for {', '.join(images.SUFFIXES)} in all folders below."
     )
     with pytest.raises(data.DataError, match="; 7 found and excluded"):
         make(folder, exclude=[folder])

@@ -96,6 +96,17 @@ def test_without_what_reads_heic_the_mend_is_told(monkeypatch):
         images.decode_bytes(data, name="x")
 
 
+def test_heic_keeps_its_date_without_being_decoded(monkeypatch):
+    exif = Image.Exif()
+    exif[0x0132] = "2019:07:04 10:11:12"
+    data = heic(picture(64, 96), exif=exif.tobytes())
+    pillow_heif = pytest.importorskip("pillow_heif")
+    monkeypatch.setattr(pillow_heif.HeifFile, "to_pillow", None)
+    kept = images.photo_metadata(data)
+    with Image.open(io.BytesIO(images.encode(np.zeros((4, 4, 3), np.float32), **kept))) as image:
+        assert image.getexif()[0x0132] == "2019:07:04 10:11:12"
+
+
 def test_heic_leaves_pillow_as_it_was():
     data = heic(picture(64, 96))
     before = set(Image.OPEN)

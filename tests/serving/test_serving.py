@@ -41,7 +41,7 @@ from tensorflow_serving.config import model_server_config_pb2
 
 from tests import small_models
 from tests.profiles import ADOBE_PROFILE
-from tfstyle import cli, images, stylize
+from tfstyle import cli, images, machine, stylize
 from tfstyle.errors import ArgumentError
 from tfstyle.images import provenance
 from tfstyle.serving import client, config, models, protocol, scheduling
@@ -925,6 +925,32 @@ def test_what_a_server_finds_too_large_is_told_with_the_flag_that_helps(
     assert told.endswith("Make the image at most 60x45 (--max_size 60)\n")
     monkeypatch.undo()
     assert cli.main([*asked, "--model", "tiny", "--max_size", "60"]) == 0
+
+
+@pytest.mark.parametrize("signature", ["encoded", "serving_default"])
+def test_a_request_that_does_not_go_into_memory_is_refused_before(
+    folders, tmp_path, monkeypatch, signature
+):
+    shutil.copytree(folders["tiny"], tmp_path / "tiny")
+    (tmp_path / "tiny.json").write_text(json.dumps({"memory_bytes_per_pixel": 100_000}))
+    version = models.Version(tmp_path / "tiny" / "1")
+    small = np.zeros((1, 40, 60, 3), np.uint8)
+    large = np.zeros((2, 100, 200, 3), np.uint8)
+    if signature == "encoded":
+        small, large = (
+            np.array([images.encode(images.from_uint8(one), kind) for one in batch], object)
+            for batch, kind in ((small, "png"), (large.reshape(1, 200, 200, 3), "jpeg"))
+        )
+    key = "image_bytes" if signature == "encoded" else "images"
+    monkeypatch.setattr(machine, "usable_memory", lambda: 1_000_000_000)
+    outputs = tuple(version.signatures[signature].outputs)
+    with pytest.raises(protocol.ServingError, match="200x200 pixels need about 4.0 GB") as caught:
+        version.run(signature, {key: large}, outputs)
+    assert caught.value.code == "RESOURCE_EXHAUSTED"
+    assert version.run(signature, {key: small}, outputs)
+    version.end()
+    told = ClientError("http://x: ... free. Make the image at most 90x45 (429; it is busy)", 429)
+    assert client._too_large(told, (100, 200)).fits == (45, 90)
 
 
 def test_a_request_of_too_many_bytes_is_told_with_the_flag_too():

@@ -76,7 +76,10 @@ def run(args: argparse.Namespace) -> int:
         )
     photos = []
     if args.calibration:
-        found = images.list_images(args.calibration)[: device.MAX_CALIBRATION_PHOTOS]
+        listed = images.find_images(args.calibration)
+        if told := listed.told():
+            messages.complain(f"{args.calibration}: {told}")
+        found = listed.images[: device.MAX_CALIBRATION_PHOTOS]
         photos = [images.fit(images.read(path), 512) for path in found]
         if not photos:
             raise ArgumentError(f"--calibration {args.calibration}: no images in it")

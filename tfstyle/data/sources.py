@@ -11,6 +11,7 @@ from pathlib import Path
 
 import anyascii
 import numpy as np
+from absl import logging
 
 from tfstyle import images
 from tfstyle.data import records
@@ -75,7 +76,7 @@ def list_files(source: str | os.PathLike | Sequence[str | os.PathLike]) -> list[
         DataError: for a file or folder that is not there, or a source without images.
     """
     parts = _parts(source)
-    files = [path for part in parts for path in _files(part)]
+    files = [path for part in parts for path in _files(part, tell=True)]
     if parts and not files:
         raise DataError(_nothing_in(parts))
     return files
@@ -157,11 +158,20 @@ def _parts(source: str | os.PathLike | Sequence[str | os.PathLike]) -> list[str 
     return [source] if isinstance(source, str | os.PathLike) else list(source)
 
 
-def _files(path: str | os.PathLike) -> list[Path]:
+def _files(path: str | os.PathLike, *, tell: bool = False) -> list[Path]:
+    """The images of a folder; what else is in it is told in a line, once, where that is asked."""
     try:
-        return images.list_images(path)
+        found = images.find_images(path)
     except images.ImageError as error:
         raise DataError(str(error)) from error
+    if tell and (told := found.told()):
+        _tell_once(f"{path}: {told}")
+    return found.images
+
+
+@functools.lru_cache(maxsize=1000)
+def _tell_once(text: str) -> None:
+    logging.warning(text)
 
 
 def _nothing_in(parts: Sequence[str | os.PathLike], excluded: int = 0) -> str:
@@ -191,7 +201,7 @@ def find_items(
         if str(part).startswith("records:"):
             items += _find_in_records(str(part))
             continue
-        for path in _files(part):
+        for path in _files(part, tell=True):
             resolved = path.resolve()
             if left_out.isdisjoint((resolved, *resolved.parents)):
                 label = path.name if path == Path(part) else str(path.relative_to(part))

@@ -38,6 +38,7 @@ from .folders import (
 )
 from .formats import (
     SUFFIXES as SUFFIXES,
+    size_of as size_of,
 )
 from .graph import (
     decode as decode,

@@ -172,7 +172,7 @@ def read_icc(path: str | os.PathLike) -> bytes | None:
     Raises:
         ImageError: as `read`.
     """
-    with opened(read_bytes(path), str(path), max_pixels=math.inf) as (image, _):
+    with opened(read_bytes(path), str(path), max_pixels=math.inf, pixels=False) as (image, _):
         profile = image.info.get("icc_profile")
     # A PNG's text of that keyword lands there too.
     return profile if profile and isinstance(profile, bytes) else None

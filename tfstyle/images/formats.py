@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import struct
 import threading
 import zlib
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from typing import Any
 from PIL import Image, PngImagePlugin, UnidentifiedImageError, features
 
 from tfstyle.errors import TfstyleError
+from tfstyle.images import jpeg
 from tfstyle.images.arrays import ImageError, TooManyPixelsError, scaled_size
 
 # By which a folder's images are known without a look into them; other files are looked into.
@@ -96,6 +98,16 @@ def kind_of(data: bytes, name: str) -> str:
     raise ImageError(f"{name}: not an image (first bytes {shown}). Give {_FORMATS}.")
 
 
+def size_of(data: bytes) -> tuple[int, int] | None:
+    """(height, width) that the head of a JPEG or PNG says; None for what is neither, or damaged."""
+    if data.startswith(b"\xff\xd8\xff"):
+        return jpeg.size(data)
+    if data.startswith(b"\x89PNG\r\n\x1a\n") and len(data) >= 24:
+        width, height = struct.unpack_from(">II", data, 16)
+        return height, width
+    return None
+
+
 def check_readable(kind: str, name: str) -> None:
     """Raises ImageError where what reads a format is not installed."""
     if kind == "HEIF" and not _has_heif():
@@ -120,7 +132,12 @@ def _has_heif() -> bool:
 
 @contextlib.contextmanager
 def opened(
-    data: bytes, name: str, max_pixels: float, max_size: int | None = None
+    data: bytes,
+    name: str,
+    max_pixels: float,
+    max_size: int | None = None,
+    *,
+    pixels: bool = True,
 ) -> Iterator[tuple[Image.Image, bytes]]:
     """The image in Pillow; whatever fails inside the block becomes an ImageError.
 
@@ -130,6 +147,7 @@ def opened(
         max_pixels: images that are larger, as they are decoded, are refused before they are.
         max_size: a JPEG is decoded at an eighth, a quarter or half of its size where its longer
             side is then still twice as many pixels.
+        pixels: False where only `info` is asked for, which saves decoding a HEIC.
 
     Yields:
         (image, bytes that it is read from: `data` without what is beyond the limits).
@@ -154,7 +172,10 @@ def opened(
                     "Make it smaller or raise the limit.",
                     width * height,
                 )
-            yield (image if isinstance(image, Image.Image) else image.to_pillow()), data
+            if isinstance(image, Image.Image):
+                yield image, data
+            else:
+                yield image.to_pillow() if pixels else _with_info(image.info), data
     except (TfstyleError, MemoryError):
         raise
     except UnidentifiedImageError as error:
@@ -179,6 +200,12 @@ def _open(data: bytes, kind: str) -> Iterator[Any]:
         return
     with Image.open(io.BytesIO(data), formats=(kind,)) as image:
         yield image
+
+
+def _with_info(info: dict[str, Any]) -> Image.Image:
+    image = Image.new("L", (1, 1))
+    image.info.update(info)
+    return image
 
 
 def _chunks(png: bytes) -> Iterator[tuple[int, int, bytes]]:

@@ -67,7 +67,7 @@ def photo_metadata(
         raise ValueError(f"keep {keep!r}: give {', '.join(KEPT)}")
     if keep == "none":
         return {}
-    with opened(data, name, math.inf) as (image, _):
+    with opened(data, name, math.inf, pixels=False) as (image, _):
         kept: dict[str, typing.Any] = {}
         if dpi := _dpi(image.info.get("dpi")):
             kept["dpi"] = dpi

@@ -175,6 +175,8 @@ class Client:
 def _too_large(error: ClientError, size: tuple[int, int]) -> machine.TooLargeError | None:
     """What a server's refusal of an image for its pixels or bytes says; None for another one."""
     height, width = size
+    if told := re.search(r"Make the image at most (\d+)x(\d+)", str(error)):
+        return machine.TooLargeError(str(error), (int(told[2]), int(told[1])))
     limit = re.search(r"pixels, above the limit of (\d+)", str(error))
     if limit:
         scale = math.sqrt(int(limit[1]) / (height * width))

@@ -7,6 +7,7 @@ one ends when its last request has been answered.
 
 import contextlib
 import dataclasses
+import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,8 @@ import tensorflow as tf
 from absl import logging
 from tensorflow_serving.apis import prediction_log_pb2
 
+from tfstyle import images, machine, stylize
+from tfstyle.errors import ArgumentError
 from tfstyle.serving import protocol
 from tfstyle.serving.protocol import ServingError
 
@@ -45,6 +48,7 @@ class Version:
             Exception: TensorFlow's, of many classes, where it cannot be loaded or warmed up.
         """
         self.number = int(folder.name)
+        self._bytes_per_pixel = _bytes_per_pixel(folder)
         self._graph = tf.Graph()
         config = tf.compat.v1.ConfigProto(intra_op_parallelism_threads=threads)
         self._session = tf.compat.v1.Session(graph=self._graph, config=config)
@@ -71,8 +75,14 @@ class Version:
         """The outputs named; may run in several threads at once.
 
         Raises:
-            ServingError: what the model says to these inputs.
+            ServingError: what the model says to these inputs, or that they do not go into memory.
         """
+        if self._bytes_per_pixel:
+            size = max(map(_size, inputs.values()), key=math.prod, default=(0, 0))
+            try:
+                images.check_memory(size, self._bytes_per_pixel)
+            except machine.TooLargeError as error:
+                raise ServingError("RESOURCE_EXHAUSTED", str(error)) from error
         try:
             return self._callable(signature, tuple(inputs), tuple(outputs))(*inputs.values())
         except tf.errors.OpError as error:
@@ -117,6 +127,24 @@ class Version:
             inputs = {key: tf.make_ndarray(value) for key, value in request.inputs.items()}
             signature = self.signatures[name]
             self.run(name, {**signature.defaults, **inputs}, tuple(signature.outputs))
+
+
+def _bytes_per_pixel(folder: Path) -> int:
+    """Memory that a model takes, as its card says; 0 where none does."""
+    with contextlib.suppress(ArgumentError):
+        told = stylize.read_card(folder).get("memory_bytes_per_pixel", 0)
+        return told if isinstance(told, int) else 0
+    return 0
+
+
+def _size(array: np.ndarray) -> tuple[int, int]:
+    """(height, width) of what is computed at once: all images of a tensor, or the largest file."""
+    if array.ndim == 4:
+        return array.shape[0] * array.shape[1], array.shape[2]
+    if array.dtype != object or array.ndim != 1:
+        return 0, 0
+    sizes = [images.size_of(data) for data in array if isinstance(data, bytes)]
+    return max(filter(None, sizes), key=math.prod, default=(0, 0))
 
 
 def _signature(definition: Any) -> protocol.Signature:
