@@ -67,6 +67,23 @@ def test_what_a_folder_holds_and_is_not_read_is_told_once(folder, caplog):
     )
 
 
+def test_photos_above_the_pixel_limit_are_taken_where_they_are_made_small(tmp_path, monkeypatch):
+    Image.new("RGB", (900, 600), (90, 90, 90)).save(tmp_path / "a.jpg")
+    Image.new("RGB", (200, 100), (90, 90, 90)).save(tmp_path / "b.png")
+    asked = []
+    decode = images.decode_bytes
+
+    def limited(stored, **options):
+        asked.append(options.get("max_size"))
+        return decode(stored, **options, max_pixels=100_000)
+
+    monkeypatch.setattr(images, "decode_bytes", limited)
+    found, report = data.checked_images(tmp_path, max_size=100)
+    sizes = [decode(stored).shape[:2] for _, stored, _ in found]
+    assert sizes == [(67, 100), (50, 100)] and not report.skipped
+    assert asked == [100, 100]
+
+
 def test_images_of_linked_folders_and_of_any_suffix_are_read(folder, tmp_path_factory):
     other = tmp_path_factory.mktemp("other")
     flat(80).save(other / "8.png")

@@ -116,9 +116,12 @@ def checked_images(
                 if item.checked:
                     return stored, source, None
                 return images.to_graph_bytes(stored, name=item.name), source, None
+            kind = "jpeg" if stored.startswith(JPEG) else "png"
+            if max(images.size_of(stored) or (0,)) > max_size:  # decoded small, if it is large
+                image = images.decode_bytes(stored, name=item.name, max_size=max_size)
+                return images.encode(image, kind), source, None
             image = images.decode_bytes(stored, name=item.name)
             if max(image.shape[:2]) > max_size:
-                kind = "jpeg" if stored.startswith(JPEG) else "png"
                 return images.encode(images.fit(image, max_size), kind), source, None
             return images.to_graph_bytes(stored, name=item.name), source, None
         except (images.ImageError, records.RecordsError) as error:
