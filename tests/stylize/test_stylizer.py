@@ -251,13 +251,13 @@ def test_unknown_name_lists_the_names_and_the_places(home):
     with pytest.raises(ModelNotFoundError) as error:
         Stylizer.load("starry")
     message = str(error.value)
-    assert "'starry'" in message and "There are: tiny." in message
+    assert "'starry'" in message and "there are: tiny." in message
     assert str(home / "saved_models") in message
 
 
 def test_unknown_name_where_there_is_no_model_at_all(home):
     shutil.rmtree(home / "saved_models")
-    with pytest.raises(ModelNotFoundError, match="There are: none. Looked in: saved_models/"):
+    with pytest.raises(ModelNotFoundError, match="there are: none. Looked in: saved_models/"):
         Stylizer.load("starry")
 
 
