@@ -436,7 +436,31 @@ def test_an_untouched_photo_has_content_distance_0_and_its_own_style(judged, cap
     assert 0 < score["patch_precision"] < 1 and 0 < score["patch_recall"] < 1
     assert score["palette_distance"] > 1 and score["chroma_noise"] > 0
     assert 0 <= score["repetition"] <= 1
+    assert score["lpips"] == pytest.approx(0, abs=1e-6)
+    assert score["checkerboard"] is None or score["checkerboard"] > 0
     assert (told["style"], told["size"]) == ("style.png", 512)
+
+
+def test_figures_are_written_as_csv_and_of_sets_there_is_a_kernel_distance(judged, capsys, photo):
+    for number in range(10):
+        Path("works").mkdir(exist_ok=True), Path("many").mkdir(exist_ok=True)
+        images.write(f"works/{number}.png", photo[number : 64 + number, number : 64 + number])
+        images.write(f"many/{number}.png", 1 - photo[number : 64 + number, : 80 - number])
+    many = ["many", "--content", "many", "--size=64", "--csv", "new/figures.csv"]
+    assert evaluate(*many, "--paintings", "works") == 0
+    table = capsys.readouterr().out
+    assert re.search(r"^kernel distance to works: -?\d\.\d{4}$", table, re.MULTILINE)
+    rows = [line.split(",") for line in Path("new/figures.csv").read_text().splitlines()]
+    assert rows[0][:2] == ["output", "content"] and {"lpips", "repetition"} <= set(rows[0])
+    assert len(rows) == 11 and len({len(row) for row in rows}) == 1
+    lpips = rows[0].index("lpips")
+    assert float(rows[1][lpips]) == pytest.approx(0, abs=1e-6)
+    # Of fewer than ten pictures none is told; of fewer than ten works it is refused.
+    few = ["painted", "--content", "photos", "--size=64", "--json"]
+    assert evaluate(*few, "--paintings", "works") == 0
+    assert "vgg16_kid" not in json.loads(capsys.readouterr().out)
+    assert evaluate(*few, "--paintings", "photos") == 2
+    assert "--paintings photos: 2 images. Give 10 or more" in capsys.readouterr().err
 
 
 def test_the_table_has_a_row_for_each_picture_and_their_mean(judged, capsys):
@@ -445,9 +469,10 @@ def test_the_table_has_a_row_for_each_picture_and_their_mean(judged, capsys):
     assert header == [
         "output", "style distance", "relative to photo", "content distance", "subject",
         "sliced Wasserstein", "precision", "recall", "colour noise", "palette", "repetition",
+        "LPIPS", "checkerboard",
     ]  # fmt: skip
     assert [row[0] for row in rows] == ["painted/cat.b.png", "painted/cat.negative.png", "mean"]
-    assert {row[-1] for row in rows} == {"-"}  # too small for it
+    assert {row[-1] for row in rows} == {row[-3] for row in rows} == {"-"}  # too small for them
     distances = [float(row[3]) for row in rows]
     assert distances[0] > 0 == distances[1]
     assert distances[2] == pytest.approx(distances[0] / 2, abs=1e-4)

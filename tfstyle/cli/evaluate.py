@@ -1,14 +1,22 @@
 """`tfstyle evaluate`: how much style pictures took on, and how much content they kept."""
 
 import argparse
+import csv
 import dataclasses
+import io
 import itertools
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+from tfstyle import files
 from tfstyle.cli import jobs, library, messages, parsing
 from tfstyle.errors import ArgumentError
+
+# Pictures, and paintings, from which on a kernel distance says something.
+_LEAST_OF_A_SET = 10
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -30,10 +38,14 @@ precision, recall  how far the picture's strokes are from the painting's nearest
 colour noise       energy of fine colour over the painting's: confetti makes it large
 palette            between the colours of picture and painting, in units of CIE L*a*b*
 repetition         wallpaper where the photo is calm: 1 is a pattern repeated exactly, paintings 0.3
+LPIPS              how unlike picture and photo look to people: 0 is the photo itself
+checkerboard       patterns of the periods of up-sampling: photos have 0.3 to 2.5
+kernel distance    with --paintings: of all pictures to a painter's works, as sets; 0 is alike
 
 Examples:
   tfstyle evaluate painted.jpg --content photo.jpg --style painting.jpg
-  tfstyle evaluate painted/ --content photos/ --style painting.jpg --json
+  tfstyle evaluate painted/ --content photos/ --style painting.jpg --csv figures.csv
+  tfstyle evaluate painted/ --content photos/ --style painting.jpg --paintings works/ --json
 
 Photos in a folder are matched to the pictures by name, photo.jpg to photo.png, photo.NAME.jpg, and
 where several have it by the folders above: 2023/1.jpg to 2023/1.png. A picture without a photo, or
@@ -59,7 +71,13 @@ that cannot be read, does not stop the others: it is named, and the exit code is
         help=f"longest side at which images are compared, in pixels (default {size}); only "
         "distances at one size can be compared",
     )
+    parser.add_argument(
+        "--paintings",
+        metavar="DIR",
+        help="works of the painter, ten or more, for the kernel distance of ten or more pictures",
+    )
     parsing.add_max_pixels(parser)
+    parser.add_argument("--csv", metavar="FILE", help="write the figures as a table with commas")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.set_defaults(function=run)
 
@@ -70,6 +88,7 @@ def run(args: argparse.Namespace) -> int:
 
     from tfstyle import features, metrics
 
+    works = _works(args)
     found = _listed(args.outputs)
     if not found:
         raise ArgumentError(f"{', '.join(args.outputs)}: no images to evaluate.")
@@ -77,7 +96,10 @@ def run(args: argparse.Namespace) -> int:
     pairs = _pairs(found, args.content, errors)
     limit = {"max_pixels": args.max_pixels}
     style = jobs.read(args.style, **limit)
-    extractor = features.vgg16(metrics.LAYERS)
+    missing = [photo for _, photo in pairs if not photo.exists()]
+    if missing:
+        raise ArgumentError(f"{missing[0]}: no such file.")
+    extractor, alexnet = features.vgg16(metrics.LAYERS), features.alexnet()
     hand: metrics.BrushworkJudge | None = None
     scores, outputs, contents = [], [], []
     for output, content in tqdm.tqdm(pairs, unit="image", disable=None if len(pairs) > 1 else True):
@@ -85,13 +107,18 @@ def run(args: argparse.Namespace) -> int:
             picture, photo = jobs.read(output, **limit), jobs.read(content, **limit)
             told = metrics.evaluate(picture, photo, style, extractor=extractor, size=args.size)
             hand = hand or metrics.BrushworkJudge(style, extractor=extractor, size=args.size)
-            scores.append(dataclasses.asdict(told) | dataclasses.asdict(hand(picture, photo)))
+            marks = metrics.marks(picture, photo, alexnet=alexnet, size=args.size)
+            hand_of = dataclasses.asdict(hand(picture, photo))
+            scores.append(dataclasses.asdict(told) | hand_of | marks)
         except ValueError as error:
             errors.append((str(output), error))
             continue
         outputs.append(output)
         contents.append(content)
-    _print(args, outputs, contents, scores)
+    kernel = _kernel_distance(outputs, works, args, extractor)
+    if args.csv and scores:
+        _write_csv(Path(args.csv), outputs, contents, scores)
+    _print(args, outputs, contents, scores, kernel)
     for name, why in errors:
         text = jobs.hinted(why, "--size")
         messages.complain(text if text.startswith(name) else f"{name}: {text}", "error: ")
@@ -100,8 +127,50 @@ def run(args: argparse.Namespace) -> int:
     return 2 if errors else 0
 
 
+def _works(args: argparse.Namespace) -> list[Path]:
+    """The files of --paintings."""
+    if not args.paintings:
+        return []
+    works = [file for file, _ in _listed([args.paintings])]
+    if len(works) < _LEAST_OF_A_SET:
+        raise ArgumentError(
+            f"--paintings {args.paintings}: {len(works)} images. Give {_LEAST_OF_A_SET} or more"
+        )
+    return works
+
+
+def _kernel_distance(
+    outputs: list[Path], works: list[Path], args: argparse.Namespace, extractor: Any
+) -> float | None:
+    """Of the pictures, as a set, to the paintings; None where either are too few."""
+    from tfstyle import metrics
+
+    if min(len(outputs), len(works)) < _LEAST_OF_A_SET:
+        return None
+
+    def read(files: list[Path]) -> Iterator:
+        return (jobs.read(file, max_pixels=args.max_pixels, max_size=args.size) for file in files)
+
+    size = min(len(outputs), len(works))
+    return metrics.vgg16_kid(read(outputs), read(works), extractor=extractor, subset_size=size)[0]
+
+
+def _write_csv(file: Path, outputs: list[Path], contents: list[Path], scores: list[dict]) -> None:
+    """A row for each picture, with all figures under the names of --json."""
+    stream = io.StringIO()
+    table = csv.writer(stream, lineterminator="\n")
+    table.writerow(["output", "content", *scores[0]])
+    for output, content, score in zip(outputs, contents, scores, strict=True):
+        table.writerow([output, content, *("" if v is None else v for v in score.values())])
+    files.write_text(file, stream.getvalue())
+
+
 def _print(
-    args: argparse.Namespace, outputs: list[Path], contents: list[Path], scores: list[dict]
+    args: argparse.Namespace,
+    outputs: list[Path],
+    contents: list[Path],
+    scores: list[dict],
+    kernel: float | None,
 ) -> None:
     """A table, or JSON; nothing where there is nothing to tell."""
     if not scores:
@@ -113,6 +182,7 @@ def _print(
             for output, content, score in zip(outputs, contents, scores, strict=True)
         ]
         told = {"style": args.style, "size": args.size, "images": judged, "mean": mean}
+        told |= {"vgg16_kid": kernel} if kernel is not None else {}
         print(json.dumps(told, indent=2))
         return
     columns = {
@@ -126,6 +196,8 @@ def _print(
         "colour noise": "chroma_noise",
         "palette": "palette_distance",
         "repetition": "repetition",
+        "LPIPS": "lpips",
+        "checkerboard": "checkerboard",
     }
     named = list(zip(map(str, outputs), scores, strict=True))
     if len(named) > 1:
@@ -134,6 +206,8 @@ def _print(
         ["output", *columns],
         [[name, *(_told(score[key]) for key in columns.values())] for name, score in named],
     )
+    if kernel is not None:
+        print(f"kernel distance to {args.paintings}: {kernel:.4f}")
 
 
 def _mean(values: list[float | None]) -> float | None:

@@ -24,6 +24,7 @@ from .distances import (
     evaluate_target as evaluate_target,
     local_contrast as local_contrast,
     lpips as lpips,
+    marks as marks,
     psnr as psnr,
     style_distance as style_distance,
     subject_distance as subject_distance,

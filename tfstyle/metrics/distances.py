@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from tfstyle import images, losses
 from tfstyle.errors import ArgumentError
-from tfstyle.metrics.artefacts import as_picture, luma_of
+from tfstyle.metrics.artefacts import as_picture, checkerboard, luma_of
 
 LAYERS = (*losses.STYLE_LAYERS, losses.CONTENT_LAYER)
 # It sees things rather than their parts, and the most salient of its positions are the subject.
@@ -30,6 +30,8 @@ _MIN_SIDE = 16
 
 # Below it AlexNet's deeper layers have no positions.
 LPIPS_MIN_SIDE = 31
+# And below this a period of 8 has too few repeats to be found; see `checkerboard`.
+_GRID_MIN_SIDE = 128
 
 # Images [B, H, W, 3] in [0, 1] -> {layer: features [B, h, w, C]}, such as `features.vgg16`'s model.
 Extractor = Callable[[tf.Tensor], Mapping[str, tf.Tensor]]
@@ -406,6 +408,29 @@ def lpips(image_a: np.ndarray, image_b: np.ndarray, *, extractor: Extractor) -> 
         float(tf.reduce_mean((_unit(of_a[layer]) - _unit(of_b[layer])) ** 2 @ head[:, None]))
         for layer, head in heads.items()
     )
+
+
+def marks(
+    output: np.ndarray, content: np.ndarray, *, alexnet: Extractor, size: int = 512
+) -> dict[str, float | None]:
+    """How unlike its photo a picture looks to people, and the grid that up-sampling leaves.
+
+    Args:
+        output, content: [H, W, 3] in [0, 1] of one shape, but for a few pixels; brought to `size`.
+        alexnet: `features.alexnet()`.
+        size: longest side in pixels at which they are compared.
+
+    Returns:
+        {"lpips", "checkerboard" (the largest of the strides)}; None for one that the size does not
+        allow: 31 and 128 pixels a side are needed.
+    """
+    photo = images.fit(content, size)
+    picture = images.resize(output, photo.shape[:2])
+    least = min(photo.shape[:2])
+    return {
+        "lpips": lpips(picture, photo, extractor=alexnet) if least >= LPIPS_MIN_SIDE else None,
+        "checkerboard": max(checkerboard(picture).values()) if least >= _GRID_MIN_SIDE else None,
+    }
 
 
 @functools.cache
