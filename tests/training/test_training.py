@@ -362,6 +362,7 @@ def test_the_chief_alone_writes(unbroken):
     steps_judged = [line["step"] for line in _validations(run)]
     assert steps_judged == [4, 6]
     assert {path.name for path in run.iterdir()} == {
+        ".lock",
         "best",
         "checkpoints",
         "logs",
@@ -787,14 +788,14 @@ def test_checkpoint_that_cannot_be_written_names_the_last_good_one(tmp_path, tin
     step, state = tiny
     options = _options(tmp_path)
     run = training.open_folder("run", options, {})
-    save = tf.train.CheckpointManager.save
+    write = tf.train.Checkpoint.write
 
-    def full(self, checkpoint_number):
-        if checkpoint_number == 4:
+    def full(self, path):
+        if path.endswith("ckpt-4"):
             raise tf.errors.ResourceExhaustedError(None, None, "No space left on device")
-        return save(self, checkpoint_number)
+        return write(self, path)
 
-    monkeypatch.setattr(tf.train.CheckpointManager, "save", full)
+    monkeypatch.setattr(tf.train.Checkpoint, "write", full)
     with pytest.raises(training.TrainingError, match=r"step 4 .*No space left.*ckpt-2"):
         training.fit(step, batches=_batches(), state=state, run=run, options=options)
 

@@ -20,6 +20,7 @@ from tfstyle import stylize, training
 from tfstyle.errors import TfstyleError
 from tfstyle.export import convert
 from tfstyle.networks import description, generators
+from tfstyle.training import checkpoints
 
 # Between pictures of the export and of what is built again, in [0, 1].
 _SAME = 2 / 255
@@ -113,7 +114,7 @@ def of_run(run: str | os.PathLike) -> Rebuilt:
         options = dict(json.loads(file.read_text("utf-8")))
     except (OSError, ValueError, TypeError) as error:
         raise RebuildError(f"{file}: not a run's options ({error})") from error
-    shapes = tf.train.load_checkpoint(checkpoint).get_variable_to_shape_map()
+    shapes = checkpoints.shapes(checkpoint)
     # The average of the weights is what a pipeline exports, where it keeps one.
     part = "ema" if any(key.startswith("ema/") for key in shapes) else "generator"
     # Of several styles, a gamma is a table of them.
@@ -149,7 +150,7 @@ def restore(checkpoint: str, **networks: keras.Model) -> None:
         RebuildError: where there are others.
     """
     try:
-        status = tf.train.Checkpoint(**networks).restore(checkpoint)
+        status = checkpoints.restore(checkpoint, **networks)
         status.assert_existing_objects_matched().expect_partial()
     except (AssertionError, ValueError, tf.errors.OpError) as error:
         raise RebuildError(

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import pathlib
+import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -14,6 +15,7 @@ import keras
 import tensorflow as tf
 
 from tfstyle.files import write_json, write_text
+from tfstyle.training import checkpoints
 from tfstyle.training.strategy import Options, TrainingError, Workers, first_line
 
 # The layout of options.json, which also holds "pipeline" and "network": see `training.Run`.
@@ -42,9 +44,13 @@ _MAY_CHANGE = frozenset(
 
 
 def latest_checkpoint(run: str | os.PathLike) -> str | None:
-    """The last checkpoint in the folder of a run, or in its best/; None where there is none."""
+    """The last whole checkpoint in the folder of a run, or in its best/; None where there is none.
+
+    Raises:
+        TrainingError: where there are some, and none is whole.
+    """
     folders = (pathlib.Path(run) / "checkpoints", pathlib.Path(run))
-    return next(filter(None, map(tf.train.latest_checkpoint, folders)), None)
+    return next(filter(None, map(checkpoints.newest, folders)), None)
 
 
 def start_from(generator: keras.Model, run: str | os.PathLike) -> None:
@@ -63,7 +69,7 @@ def start_from(generator: keras.Model, run: str | os.PathLike) -> None:
             f"{run}: no checkpoint in it. Give the folder of a run, as runs/NAME or runs/NAME/best."
         )
     try:
-        status = tf.train.Checkpoint(generator=generator).restore(path)
+        status = checkpoints.restore(path, generator=generator)
         status.assert_existing_objects_matched().expect_partial()
     except (AssertionError, ValueError, tf.errors.OpError) as error:
         raise TrainingError(
@@ -141,6 +147,12 @@ def open_folder(
     """
     folder = pathlib.Path(options.runs) / name
     resolved = resolved_options(settings, options)
+    if options.resume and checkpoints.found(folder / "checkpoints") and not _saved_options(folder):
+        print(
+            f"{folder / 'options.json'}: gone or torn; the run goes on with the options given now, "
+            "which cannot be compared.",
+            file=sys.stderr,
+        )
     if options.resume and (differing := differences(folder, resolved, defaults or {})):
         raise TrainingError(
             f"{folder} holds a run with other options ({'; '.join(differing)}). Use another "
@@ -174,9 +186,9 @@ def differences(
         TrainingError: where a newer release has made the run.
     """
     file = folder / "options.json"
-    if not tf.train.latest_checkpoint(folder / "checkpoints") or not file.exists():
+    saved = _saved_options(folder)
+    if not saved:
         return []
-    saved = json.loads(file.read_text())
     if saved.get("schema", 0) > SCHEMA:
         raise TrainingError(
             f"{file}: of schema {saved['schema']}, and this release knows {SCHEMA}. Go on with the "
@@ -208,11 +220,12 @@ def is_flag(field: dataclasses.Field) -> bool:
 
 
 def remove_run(folder: pathlib.Path) -> None:
-    for file in (*folder.glob("checkpoints/ckpt-*"), *folder.glob("best/ckpt-*")):
-        file.unlink()
-    for name in ("checkpoints/checkpoint", "best/checkpoint", "best/figures.json"):
-        (folder / name).unlink(missing_ok=True)
-    for name in ("validation.jsonl", "losses.json"):
+    """Removes what a run has left, all of its checkpoints at once; its samples and logs too."""
+    for name in ("checkpoints", "best", "logs", "samples"):
+        if (folder / name).is_dir():
+            with tempfile.TemporaryDirectory(prefix=".tfstyle-", dir=folder) as aside:
+                os.replace(folder / name, pathlib.Path(aside) / name)
+    for name in ("validation.jsonl", "losses.json", "health.jsonl"):
         (folder / name).unlink(missing_ok=True)
 
 
@@ -222,13 +235,17 @@ class Validation:
     What it needs to know after a resume it reads from its files.
     """
 
-    def __init__(self, folder: pathlib.Path, checkpoint: tf.train.Checkpoint, step: int) -> None:
+    def __init__(self, folder: pathlib.Path, step: int, parts: Mapping[str, Any]) -> None:
+        """
+        Args:
+            folder: of the run.
+            step: that it goes on from; it takes later ones again.
+            parts: what a checkpoint holds, by name.
+        """
         self._file = folder / "validation.jsonl"
         self._figures = folder / "best" / "figures.json"
-        self._manager = tf.train.CheckpointManager(checkpoint, folder / "best", 1)
-        text = self._file.read_text() if self._file.exists() else ""
-        # A run resumed at `step` takes later steps again.
-        self._lines = [line for line in map(json.loads, text.splitlines()) if line["step"] <= step]
+        self._best = checkpoints.Checkpoints(folder / "best", 1, parts)
+        self._lines = [line for line in _lines_of(self._file) if line["step"] <= step]
 
     def has(self, step: int) -> bool:
         return any(line["step"] == step for line in self._lines)
@@ -238,42 +255,51 @@ class Validation:
         figures, better = {}, False
         if workers.chief:
             figures = {name: float(value) for name, value in validate().items()}
-            self._lines.append({"step": step, **figures})
-            write_text(self._file, "".join(json.dumps(line) + "\n" for line in self._lines))
             name, value = next(iter(figures.items()))
-            best = json.loads(self._figures.read_text()) if self._figures.exists() else {}
-            better = math.isfinite(value) and value < best.get(name, math.inf)
+            known = [*self._lines, _json_object(self._figures)]
+            lowest = min((each[name] for each in known if name in each), default=math.inf)
+            better = math.isfinite(value) and value < lowest
         if workers.each(better)[0]:
-            save(self._manager, step, workers)
+            self._best.save(step, workers)
             if workers.chief:
                 write_json(self._figures, {"step": step, **figures})
+        if workers.chief:
+            # At last: where it is cut off before, the same is found and done once more.
+            self._lines.append({"step": step, **figures})
+            write_text(self._file, "".join(json.dumps(line) + "\n" for line in self._lines))
         return figures
 
 
-def restore(checkpoint: tf.train.Checkpoint, path: str) -> None:
-    try:
-        checkpoint.restore(path).assert_consumed()
-    except (AssertionError, ValueError, tf.errors.OpError) as error:
-        raise TrainingError(
-            f"{path}: does not fit this model ({first_line(error)}). Use another --name, "
-            "or --noresume to start again."
-        ) from error
+def _lines_of(file: pathlib.Path) -> list[dict[str, Any]]:
+    """The lines of validation.jsonl that can be read; says of others that they are left out."""
+    lines, torn = [], 0
+    text = file.read_text("utf-8", errors="replace") if file.exists() else ""
+    for line in text.splitlines():
+        try:
+            lines.append({"step": int((found := json.loads(line))["step"]), **found})
+        except (ValueError, TypeError, KeyError):
+            torn += 1
+    if torn:
+        print(f"{file}: left out {torn} of its lines, which are torn.", file=sys.stderr)
+    return lines
 
 
-def save(manager: tf.train.CheckpointManager, number: int, workers: Workers) -> str:
-    """The chief's checkpoint. All workers save, since reading a variable may take all of them."""
-    path = None
+def _json_object(file: pathlib.Path) -> dict[str, Any]:
+    """What a JSON file holds; empty where it is not there, or torn."""
     try:
-        if workers.chief:
-            path = manager.save(checkpoint_number=number)
-        else:
-            with tempfile.TemporaryDirectory() as scratch:
-                manager.checkpoint.write(os.path.join(scratch, "ckpt"))
-    except (OSError, tf.errors.OpError) as error:
-        raise TrainingError(
-            f"{manager.directory}: checkpoint of step {number} could not be written "
-            f"({first_line(error)}). The last good one is {manager.latest_checkpoint}. "
-            "Make room and give the same command again."
-        ) from error
-    workers.each(number)  # nobody goes on, or ends, before it is there
-    return path or f"ckpt-{number}"
+        found = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def losses_of(folder: pathlib.Path) -> dict[str, float]:
+    """Those that a run ended with; empty where that is not known."""
+    return _json_object(folder / "losses.json")
+
+
+def _saved_options(folder: pathlib.Path) -> dict[str, Any]:
+    """The options of a run that has a checkpoint; empty where there is none, or they are lost."""
+    return (
+        _json_object(folder / "options.json") if checkpoints.found(folder / "checkpoints") else {}
+    )

@@ -2,22 +2,27 @@
 
 import contextlib
 import dataclasses
-import json
+import functools
 import math
 import signal
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 import tensorflow as tf
 import tqdm
 
 from tfstyle.files import write_json
-from tfstyle.training import advice
-from tfstyle.training.folders import RunFolder, Validation, remove_run, restore, save
+from tfstyle.training import advice, events
+from tfstyle.training.checkpoints import Checkpoints
+from tfstyle.training.folders import RunFolder, Validation, losses_of, remove_run
+from tfstyle.training.lock import only_one
 from tfstyle.training.optimizers import Ema
-from tfstyle.training.strategy import Interrupted, Options, TrainingError, Workers
+from tfstyle.training.strategy import Interrupted, Options, TrainingError, Workers, is_chief
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +33,20 @@ class Progress:
     losses: Mapping[str, float]
 
 
+def _alone(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    """`fit` while no other process trains in the folder of the run."""
+
+    @functools.wraps(function)
+    def alone(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        strategy: Any = kwargs.get("strategy") or tf.distribute.get_strategy()
+        run: Any = kwargs["run"]
+        with only_one(run.folder) if is_chief(strategy) else contextlib.nullcontext():
+            return function(*args, **kwargs)
+
+    return alone
+
+
+@_alone
 def fit(
     step: Callable[..., Mapping[str, tf.Tensor]],
     *,
@@ -75,28 +94,28 @@ def fit(
     Raises:
         Interrupted: on SIGINT or SIGTERM, after saving.
         TrainingError: where a loss is not finite, a checkpoint does not fit or cannot be saved, a
-            batch cannot be split over the devices, or a worker is gone or begins elsewhere.
+            batch cannot be split over the devices, a worker is gone or begins elsewhere, or another
+            process trains in the folder.
         data.DataError: where too many images are unreadable.
     """
     strategy = strategy or tf.distribute.get_strategy()
     done = tf.Variable(0, dtype="int64", trainable=False, name="step")
-    objects = dict(state) | ({"ema": ema.model} if ema else {})
-    checkpoint = tf.train.Checkpoint(step=done, **objects)
+    objects = {"step": done, **state} | ({"ema": ema.model} if ema else {})
     folder = run.folder / "checkpoints"
     workers = Workers(strategy, folder)
+    checkpoints = Checkpoints(folder, options.keep, objects)
     if not options.resume:
         if workers.chief:
             remove_run(run.folder)
-    elif latest := tf.train.latest_checkpoint(folder):
-        restore(checkpoint, latest)
+    else:
+        checkpoints.resume()
     start = int(done.numpy())
     if len(set(starts := workers.each(start))) > 1:
         raise TrainingError(
             f"{folder}: the workers find checkpoints of steps {starts}. Give --runs a folder that "
             "all of them see, or --noresume to start again."
         )
-    validation = Validation(run.folder, checkpoint, start)
-    final = run.folder / "losses.json"
+    validation = Validation(run.folder, start, objects)
 
     def to_validate(number):
         every = options.validate_every if validate else 0
@@ -109,7 +128,7 @@ def fit(
         )
         if validate and to_validate(start) and not validation.has(start):
             validation.add(start, validate, workers)
-        return json.loads(final.read_text()) if final.exists() else {}
+        return losses_of(run.folder)
 
     names: list[str] = []
 
@@ -130,10 +149,10 @@ def fit(
             ema.update(number)
 
     dataset, reports = batches(start)
-    manager = tf.train.CheckpointManager(checkpoint, folder, options.keep)
     iterator = _distribute(dataset, strategy, workers)
     if workers.chief:
         write_json(run.folder / "options.json", run.options)
+        events.cut(run.folder / "logs", start)
         writer = tf.summary.create_file_writer(str(run.folder / "logs"))
     else:
         writer = tf.summary.create_noop_writer()
@@ -187,7 +206,7 @@ def fit(
             if broken:
                 raise TrainingError(
                     f"step {number}: loss {', '.join(f'{k} is {values[k]}' for k in broken)}. The "
-                    f"last good checkpoint is {manager.latest_checkpoint or 'none yet'}. Lower the "
+                    f"last good checkpoint is {checkpoints.latest or 'none yet'}. Lower the "
                     "learning rate or the weights, or use --precision=float32, and start again."
                 )
             if ema:
@@ -219,12 +238,14 @@ def fit(
                     tf.summary.image("samples", sample()[None])
             due = to_validate(number)
             if number % options.checkpoint_every == 0 or last or stop or due:
+                # What a run that goes on from it will not log again.
+                writer.flush()
                 # Before the validation, which takes long.
-                saved = save(manager, number, workers)
+                saved = checkpoints.save(number, workers)
             if last:
                 means = {key: float(np.mean([v[key] for v in recent])) for key in values}
                 if workers.chief:
-                    write_json(final, means)
+                    write_json(run.folder / "losses.json", means)
             elif stop:
                 bar.close()
                 raise Interrupted(

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from tfstyle import images, losses
 from tfstyle.networks import recorded
-from tfstyle.training import balance, folders, loop
+from tfstyle.training import balance, checkpoints, folders, loop
 from tfstyle.training.optimizers import Ema
 from tfstyle.training.strategy import Options, is_chief, prepare, shard
 
@@ -61,7 +61,7 @@ class Run:
     @property
     def resumes(self) -> bool:
         """Whether there is a checkpoint that `fit` will go on from."""
-        return self.options.resume and bool(folders.latest_checkpoint(self.folder))
+        return self.options.resume and bool(checkpoints.found(self.folder / "checkpoints"))
 
     @property
     def shard(self) -> tuple[int, int]:
