@@ -1,10 +1,16 @@
 """Files and folders are written whole or not at all."""
 
+import errno
 import json
 import os
+import resource
+import stat
 from concurrent import futures
 
+import keras
+import numpy as np
 import pytest
+import tensorflow as tf
 
 from tfstyle import files
 
@@ -136,3 +142,153 @@ def test_two_writers_of_one_file_do_not_meet(tmp_path):
     assert files.write_whole(path, write) == path
     assert path.read_text() == "whole"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_is_replaced_and_where_that_fails_the_earlier_one_is_there(staged, monkeypatch):
+    source, target = staged
+    (target / "f").mkdir()
+    (target / "f" / "y").write_text("old y")
+    replace = files.os.replace
+
+    def fail(here, there):
+        if here == source / "b":
+            raise OSError("full")
+        replace(here, there)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files.os, "replace", fail)
+        with pytest.raises(OSError, match="full"):
+            files.move_all(moves(staged))
+    assert contents(target) == {"b": "old b", "f/y": "old y"}
+    files.move_all(moves(staged))
+    assert contents(target) == NEW and not list(source.iterdir())
+
+
+# What the system refuses
+
+
+@pytest.fixture
+def small_files():
+    """As a full disk: the system writes no file of more than 100 bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def network(path):
+    keras.Sequential([keras.Input((9,)), keras.layers.Dense(9)]).save(path)
+
+
+def saved_model(path):
+    tf.saved_model.save(tf.Module(), str(path))
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [
+        ("text.txt", lambda path: path.write_text(1000 * "x")),
+        ("arrays.npz", lambda path: np.savez(path, np.zeros(1000))),
+        ("network.keras", network),
+        ("bytes", lambda path: tf.io.write_file(str(path), bytes(1000))),
+        ("model", saved_model),
+        ("folder", lambda path: path.joinpath("none", "file").write_bytes(b"")),
+    ],
+)
+def test_an_error_names_the_file_that_is_wanted_and_nothing_is_left(
+    tmp_path, small_files, name, write
+):
+    with pytest.raises(OSError) as caught, files.whole(tmp_path / name) as temporary:
+        write(temporary)
+    assert caught.value.filename == str(tmp_path / name) and caught.value.errno
+    assert os.listdir(tmp_path) == []
+    with pytest.raises(OSError) as caught, files.staging(tmp_path) as folder:
+        write(folder / name)
+    assert caught.value.filename == str(tmp_path) and os.listdir(tmp_path) == []
+
+
+def test_errors_of_other_files_keep_their_names(tmp_path):
+    with pytest.raises(FileNotFoundError) as caught, files.whole(tmp_path / "a"):
+        (tmp_path / "other").read_text()
+    assert caught.value.filename == str(tmp_path / "other")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
+def test_what_a_file_system_tells_only_when_it_is_asked_to_sync_counts(
+    tmp_path, monkeypatch, number
+):
+    def full(_):
+        raise OSError(number, os.strerror(number))
+
+    (tmp_path / "a").write_text("before")
+    monkeypatch.setattr(files.os, "fsync", full)
+    with pytest.raises(OSError) as caught:
+        files.write_text(tmp_path / "a", "after")
+    assert (caught.value.errno, caught.value.filename) == (number, str(tmp_path / "a"))
+    assert (tmp_path / "a").read_text() == "before" and os.listdir(tmp_path) == ["a"]
+
+
+def test_where_folders_cannot_be_synced_files_are_written_all_the_same(tmp_path, monkeypatch):
+    fsync = os.fsync
+
+    def of_files_alone(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "no")
+        fsync(descriptor)
+
+    monkeypatch.setattr(files.os, "fsync", of_files_alone)
+    assert files.write_text(tmp_path / "a", "x").read_text() == "x"
+
+
+def test_a_file_is_on_the_disk_before_it_has_its_name_and_then_its_folder(tmp_path, monkeypatch):
+    calls = []
+
+    def note(name):
+        own = getattr(os, name)
+
+        def called(*args):
+            if name == "fsync":
+                calls.append("folder" if stat.S_ISDIR(os.fstat(args[0]).st_mode) else "file")
+            else:
+                calls.append(name)
+            return own(*args)
+
+        monkeypatch.setattr(files.os, name, called)
+
+    note("fsync")
+    note("replace")
+    files.write_text(tmp_path / "a", "x")
+    assert calls == ["file", "replace", "folder"]
+
+
+def test_tensorflows_words_for_what_the_system_refuses_are_understood(tmp_path, small_files):
+    with pytest.raises(tf.errors.OpError) as caught:
+        tf.io.write_file(str(tmp_path / "a b.txt"), bytes(1000))
+    refused = files.refusal(caught.value)
+    assert refused.filename == str(tmp_path / "a b.txt") and refused.errno == errno.EFBIG
+    assert files.refusal(ValueError("a; No space left on device")) is None
+    other = tf.errors.ResourceExhaustedError(None, None, "OOM when allocating a tensor")
+    assert files.refusal(other) is None
+
+
+@pytest.mark.parametrize("name", ["[2024]", "a*b", "ordinary"])
+def test_tensorflow_reads_from_a_folder_of_any_name(tmp_path, name):
+    module = tf.Module()
+    module.value = tf.Variable(3.0)
+    tf.saved_model.save(module, str(tmp_path / name))
+    with files.plain(tmp_path / name) as folder:
+        assert float(tf.saved_model.load(str(folder)).value) == 3.0
+    assert os.listdir(tmp_path) == [name]
+
+
+def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path):
+    for name in ("a.png", ".hidden", "ckpt-1.index"):
+        (tmp_path / name).touch()
+    with files.whole(tmp_path / "b.png") as left:
+        left.touch()
+        files.remove_left(tmp_path)
+        left.touch()
+    with files.staging(tmp_path) as folder:
+        (folder / "x").touch()
+        files.remove_left(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == [".hidden", "a.png", "b.png", "ckpt-1.index"]

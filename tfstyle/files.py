@@ -10,6 +10,7 @@ import errno
 import json
 import os
 import pathlib
+import re
 import secrets
 import shutil
 import tempfile
@@ -20,6 +21,14 @@ from typing import Any
 _HIDDEN = ".tfstyle-"
 # What TensorFlow reads as a pattern in a path.
 _PATTERN = frozenset("*?[]" if os.sep == "\\" else "*?[]\\")
+# {what the system says where it does not let a file be written or read: its number}.
+_REFUSALS = {
+    os.strerror(number): number
+    for number in (
+        *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM),
+        *(errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENAMETOOLONG),
+    )
+}
 
 
 @contextlib.contextmanager
@@ -59,6 +68,29 @@ def whole(path: str | os.PathLike) -> Iterator[pathlib.Path]:
 
 
 @contextlib.contextmanager
+def staging(folder: str | os.PathLike) -> Iterator[pathlib.Path]:
+    """A hidden folder in another, to write in what `move_all` then moves to its places.
+
+    Args:
+        folder: that exists.
+
+    Yields:
+        Its path. In the end it is removed with all that is still in it.
+
+    Raises:
+        OSError: where it cannot be written, as on a full disk; it names `folder`.
+    """
+    folder = pathlib.Path(folder)
+    temporary = folder / f"{_HIDDEN}{secrets.token_hex(8)}"
+    with _named(folder, temporary):
+        temporary.mkdir()
+        try:
+            yield temporary
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextlib.contextmanager
 def _named(path: pathlib.Path, temporary: pathlib.Path) -> Iterator[None]:
     """Errors of the temporary name, and those without one, get the name that the user knows."""
     try:
@@ -68,10 +100,27 @@ def _named(path: pathlib.Path, temporary: pathlib.Path) -> Iterator[None]:
         if named and not str(error.filename).startswith(str(temporary)) or error.errno is None:
             raise
         raise OSError(error.errno, error.strerror, str(path)) from error
+    except Exception as error:
+        refused = refusal(error)
+        if refused is None or not str(refused.filename).startswith(str(temporary)):
+            raise
+        raise OSError(refused.errno, refused.strerror, str(path)) from error
+
+
+def refusal(error: BaseException) -> OSError | None:
+    """What the system refused where TensorFlow says so in words of its own; None for other errors.
+
+    It says "PATH; No space left on device", with more before and after it.
+    """
+    if not type(error).__module__.startswith("tensorflow."):
+        return None
+    text = re.sub(r"\{\{[^}]*\}\} *", "", str(error))
+    found = re.search(rf"([^\n;]+); ({'|'.join(map(re.escape, _REFUSALS))})", text)
+    return OSError(_REFUSALS[found[2]], found[2], found[1]) if found else None
 
 
 def remove_left(folder: pathlib.Path) -> None:
-    """Removes what a process that was killed has left half-written; nobody may write there now."""
+    """Removes what a killed process has left half-written; nobody may be writing there."""
     for path in folder.glob(f"{_HIDDEN}*"):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
@@ -158,7 +207,7 @@ def move_all(moves: Sequence[tuple[pathlib.Path, pathlib.Path]]) -> None:
 
     Args:
         moves: (from, to), on one file system, in the order in which they are moved. An earlier file
-            is replaced; where a folder goes there must be none.
+            or folder is replaced; for a moment there is none where a folder is.
     """
     begun = []
     for source, _ in moves:
@@ -166,25 +215,33 @@ def move_all(moves: Sequence[tuple[pathlib.Path, pathlib.Path]]) -> None:
     try:
         for source, target in moves:
             older = None
-            if target.is_file():
+            if target.exists():
                 older = source.with_name(f".older-{source.name}")
-                _link(target, older)
             begun.append((source, target, older))
+            if older and target.is_dir():
+                os.replace(target, older)
+            elif older:
+                _link(target, older)
             os.replace(source, target)
     except BaseException:
         for source, target, older in reversed(begun):
-            if source.exists():
-                continue
-            if older:
+            moved = not source.exists()
+            if moved and older and older.is_file():
                 _link(target, source)
-                os.replace(older, target)
-            else:
+            elif moved:
                 os.replace(target, source)
+            if older and older.exists():
+                if moved or older.is_dir():
+                    os.replace(older, target)
+                else:  # a second name of the target
+                    older.unlink()
         raise
     for folder in {target.parent for _, target in moves}:
         _sync_one(folder)
     for _, _, older in begun:
-        if older:
+        if older and older.is_dir():
+            shutil.rmtree(older)
+        elif older:
             older.unlink()
 
 

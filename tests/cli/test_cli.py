@@ -15,9 +15,10 @@ from typing import Literal
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tests.desks import complaint, is_negative, picture, stylized
-from tfstyle import cli, data, export, features, images, machine, metrics, stylize, training
+from tfstyle import cli, data, export, features, files, images, machine, metrics, stylize, training
 from tfstyle.cli import jobs, library
 from tfstyle.cli.program import documented
 from tfstyle.errors import ArgumentError
@@ -755,6 +756,33 @@ def test_errors_and_interrupts_become_one_line_and_an_exit_code(error, code, tol
 
     assert program(fail) == code
     assert capsys.readouterr().err == f"python -m {__name__}: {told}\n"
+
+
+def test_what_the_system_refuses_tensorflow_is_told_as_such(capsys):
+    told = "runs/a/logs/b.v2; No space left on device Creating writable file runs/a/logs/b.v2"
+
+    def fail():
+        raise tf.errors.UnknownError(None, None, "{{function_node x}} " + told)
+
+    assert program(fail) == 2
+    expected = f"python -m {__name__}: error: runs/a/logs/b.v2: No space left on device\n"
+    assert capsys.readouterr().err == expected
+
+
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_while_something_is_written_leaves_nothing_behind(tmp_path, signum, code):
+    (tmp_path / "model").write_text("before")
+
+    def export():
+        with files.staging(tmp_path) as staged:
+            (staged / "model").write_text("half")
+            signal.raise_signal(signum)
+            files.move_all([(staged / "model", tmp_path / "model")])
+
+    before = signal.getsignal(signum)
+    assert program(export) == code
+    assert os.listdir(tmp_path) == ["model"] and (tmp_path / "model").read_text() == "before"
+    assert signal.getsignal(signum) == before
 
 
 @pytest.mark.parametrize("error", [KeyError("bug"), ValueError("shapes differ"), RuntimeError()])

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from tests.small_models import shaken
-from tfstyle import cli, images, web
+from tfstyle import cli, files, images, web
 from tfstyle.data import samples
 from tfstyle.export import BOUNDS, convert
 from tfstyle.networks import generators
@@ -110,10 +110,19 @@ def test_other_models_are_converted_to_every_size(fusion, tmp_path):
     assert sorted(path.name for path in (built / "models").iterdir()) == [Path(each["file"]).name]
 
 
-def test_an_earlier_page_is_replaced_and_other_folders_are_not(shelf, tmp_path):
+def test_an_earlier_page_is_replaced_and_other_folders_are_not(shelf, tmp_path, monkeypatch):
     models = [shelf / "plain.48x64.tflite"]
     built = build(tmp_path / "site", models)
     build(built, [shelf / "blend.48x64.tflite"])
+
+    def full(_):
+        raise OSError(28, "full")
+
+    assert [path.name for path in (built / "models").iterdir()] == ["blend.48x64.tflite"]
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "sync", full)
+        with pytest.raises(OSError, match="full"):
+            build(built, models)
     assert [path.name for path in (built / "models").iterdir()] == ["blend.48x64.tflite"]
     (built / "diary.txt").write_text("dear")
     with pytest.raises(WebError, match="holds other things"):

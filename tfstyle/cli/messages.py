@@ -1,13 +1,16 @@
 """What a command says: errors in one line, exit codes, tables."""
 
+import contextlib
 import logging as standard
 import os
 import re
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from absl import flags, logging
 
+from tfstyle import files
 from tfstyle.errors import TfstyleError
 
 # Of absl's levels.
@@ -38,13 +41,15 @@ def exit_code(prog: str, function: Callable[[], int], *, debug: bool = False) ->
 
     2 and one line on stderr for what the user can mend (`TfstyleError`, and what the system
     refuses); 1 and a line that says so for a fault of tfstyle; 130 after Ctrl-C; 141 where nobody
-    reads the output any more.
+    reads the output any more. SIGTERM and SIGHUP end it by SystemExit, 143 and 129, so that what is
+    half-written goes.
 
     Args:
         debug: whether errors are shown with where they come from.
     """
     try:
-        code = function()
+        with _ended_in_order():
+            code = function()
         sys.stdout.flush()  # so that a closed pipe shows here
         return code
     except KeyboardInterrupt:
@@ -62,6 +67,9 @@ def exit_code(prog: str, function: Callable[[], int], *, debug: bool = False) ->
     except Exception as error:
         if debug or sys.flags.dev_mode:
             raise
+        if refused := files.refusal(error):
+            complain(line(refused), "error: ", prog)
+            return 2
         complain(
             f"{type(error).__name__}: {line(error) or 'without a word'} (a fault of tfstyle, not "
             f"yours: please tell it at {REPORT}; --debug shows where it comes from)",
@@ -69,6 +77,26 @@ def exit_code(prog: str, function: Callable[[], int], *, debug: bool = False) ->
             prog,
         )
         return 1
+
+
+@contextlib.contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """Signals that would end the process at once raise SystemExit, as Ctrl-C raises its own."""
+
+    def stop(signum: int, _: object) -> None:
+        raise SystemExit(128 + signum)
+
+    before = {}
+    # No SIGHUP in Windows; ValueError: not in the main thread.
+    for signum in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+        with contextlib.suppress(ValueError):
+            if signal.getsignal(signum) == signal.SIG_DFL:
+                before[signum] = signal.signal(signum, stop)
+    try:
+        yield
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
 
 
 def line(error: BaseException) -> str:

@@ -15,7 +15,6 @@ import hashlib
 import json
 import os
 import platform
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -98,7 +97,8 @@ def read(model: str | os.PathLike) -> Source:
 def _from_saved_model(folder: Path) -> Source:
     import tensorflow as tf
 
-    loaded = tf.saved_model.load(str(folder))
+    with files.plain(folder) as plain:
+        loaded = tf.saved_model.load(str(plain))
     if "float" not in loaded.signatures:
         raise DeviceError(
             f"{folder}: no signature 'float' among {sorted(loaded.signatures)}. Give a SavedModel "
@@ -214,12 +214,12 @@ def export(
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with (
-            tempfile.TemporaryDirectory(prefix=f".{base}-", dir=folder) as staging,
+            files.staging(folder) as staging,
             Conversion(source, size=size) as conversion,
         ):
             for variant in variants:
                 progress(f"{variant}: converting")
-                staged = Path(staging) / targets[variant].name
+                staged = staging / targets[variant].name
                 calibrating = list(calibration)[:MAX_CALIBRATION_PHOTOS]
                 staged.write_bytes(conversion.to(variant, calibration=calibrating))
                 progress(f"{variant}: measuring")
@@ -244,7 +244,7 @@ def export(
             }
             if not found:
                 return Report({}, refused, None, content)
-            staged_report = Path(staging) / f"{base}.tflite.json"
+            staged_report = staging / f"{base}.tflite.json"
             staged_report.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
             report = folder / staged_report.name
             moves = [(staged, targets[variant]) for variant, staged in found.items()]

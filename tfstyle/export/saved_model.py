@@ -126,8 +126,7 @@ def export(
     module, served = signatures.servable(generator)
     directory.mkdir(parents=True, exist_ok=True)
     # The staging folder is no version to TensorFlow Serving: it watches DIR/NAME for integers.
-    with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=directory) as staging:
-        staged = Path(staging)
+    with files.staging(directory) as staged:
         saved_model = staged / name / str(version)
         tf.saved_model.save(module, str(saved_model), signatures=served)
         signatures.write_warm_up(saved_model, name, photo, len(styles))
@@ -137,7 +136,8 @@ def export(
         with convert.Conversion(source, parts=True) as conversion:
             for variant, path in tflite.items():
                 path.write_bytes(conversion.to(variant))
-        loaded = tf.saved_model.load(str(saved_model))
+        with files.plain(saved_model) as plain:
+            loaded = tf.saved_model.load(str(plain))
         measured = _parity(source, photo, loaded.signatures, tflite)
         described = {key: signatures.describe(each) for key, each in loaded.signatures.items()}
         network = description.describe(generator)

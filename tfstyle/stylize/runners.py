@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfstyle import quiet
+from tfstyle import files, quiet
 from tfstyle.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -242,7 +242,8 @@ class SavedModelRunner(Runner):
 
         try:
             # It keeps the variables alive, which the signature alone does not.
-            self._loaded = tf.saved_model.load(str(path))
+            with files.plain(path) as plain:
+                self._loaded = tf.saved_model.load(str(plain))
         except Exception as error:  # IndexError, of torn weights: there is no one class
             raise ArgumentError(f"{path}: not a SavedModel that can be loaded ({error})") from error
         if "float" not in self._loaded.signatures:

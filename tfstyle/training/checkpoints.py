@@ -169,10 +169,11 @@ class Checkpoints:
                 with tempfile.TemporaryDirectory() as scratch:
                     self._checkpoint.write(os.path.join(scratch, "ckpt"))
         except (OSError, tf.errors.OpError) as error:
+            reason = error.strerror if isinstance(error, OSError) else first_line(error)
+            kept = f"The last good one is {self.latest}. " if self.latest else ""
             raise TrainingError(
-                f"{self._folder}: checkpoint of step {number} could not be written "
-                f"({first_line(error)}). The last good one is {self.latest or 'none yet'}. "
-                "Make room and give the same command again."
+                f"{self._folder}: checkpoint of step {number} could not be written ({reason}). "
+                f"{kept}Make room and give the same command again."
             ) from error
         workers.each(number)  # nobody goes on, or ends, before it is there
         return path or f"ckpt-{number}"
@@ -181,10 +182,10 @@ class Checkpoints:
         self._folder.mkdir(parents=True, exist_ok=True)
         files.remove_left(self._folder)
         name = f"ckpt-{number}"
-        with tempfile.TemporaryDirectory(prefix=".tfstyle-", dir=self._folder) as staging:
-            self._checkpoint.write(os.path.join(staging, name))
+        with files.staging(self._folder) as staging:
+            self._checkpoint.write(str(staging / name))
             # By its index it is found: that comes last.
-            parts = sorted(pathlib.Path(staging).iterdir())
+            parts = sorted(staging.iterdir())
             files.move_all([(part, self._folder / part.name) for part in parts])
         path = str(self._folder / name)
         self._torn = [each for each in self._torn if each != path]

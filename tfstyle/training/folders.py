@@ -7,13 +7,13 @@ import math
 import os
 import pathlib
 import sys
-import tempfile
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from tfstyle import files
 from tfstyle.files import write_json, write_text
 from tfstyle.training import checkpoints
 from tfstyle.training.strategy import Options, TrainingError, Workers, first_line
@@ -223,8 +223,8 @@ def remove_run(folder: pathlib.Path) -> None:
     """Removes what a run has left, all of its checkpoints at once; its samples and logs too."""
     for name in ("checkpoints", "best", "logs", "samples"):
         if (folder / name).is_dir():
-            with tempfile.TemporaryDirectory(prefix=".tfstyle-", dir=folder) as aside:
-                os.replace(folder / name, pathlib.Path(aside) / name)
+            with files.staging(folder) as aside:
+                os.replace(folder / name, aside / name)
     for name in ("validation.jsonl", "losses.json", "health.jsonl"):
         (folder / name).unlink(missing_ok=True)
 

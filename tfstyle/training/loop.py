@@ -92,7 +92,7 @@ def fit(
         already, those it ended with.
 
     Raises:
-        Interrupted: on SIGINT or SIGTERM, after saving.
+        Interrupted: on SIGINT, SIGTERM or SIGHUP, after saving.
         TrainingError: where a loss is not finite, a checkpoint does not fit or cannot be saved, a
             batch cannot be split over the devices, a worker is gone or begins elsewhere, or another
             process trains in the folder.
@@ -289,12 +289,15 @@ def _next(iterator, reports):
 
 
 class _Signals:
-    """Notes SIGINT and SIGTERM instead of dying; a second one of them kills as usual."""
+    """Notes SIGINT, SIGTERM and SIGHUP instead of dying; a second one of them kills as usual."""
 
     def __enter__(self):
         self.received = 0
         self._previous = {}
-        for signum in (signal.SIGINT, signal.SIGTERM):
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+            signum = getattr(signal, name, signal.SIGTERM)  # Windows has no SIGHUP
+            if name == "SIGHUP" and signal.getsignal(signum) == signal.SIG_IGN:
+                continue  # nohup
             with contextlib.suppress(ValueError):  # not in the main thread: nothing to install
                 self._previous[signum] = signal.signal(signum, self._note)
         return self

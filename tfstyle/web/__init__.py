@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import tfstyle
-from tfstyle import stylize
+from tfstyle import files, stylize
 from tfstyle.errors import TfstyleError
 from tfstyle.export import convert, device
 from tfstyle.stylize import runners
@@ -105,8 +105,8 @@ def build(
     if directory.is_dir() and any(directory.iterdir()) and not _is_page(directory):
         raise WebError(f"{directory}: holds other things. Give a folder that is new or empty")
     directory.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".tfstyle-", dir=directory.parent) as staging:
-        staged = Path(staging) / "site"
+    with files.staging(directory.parent) as staging:
+        staged = staging / "site"
         shutil.copytree(STATIC, staged)
         shelf = staged / "models"
         shelf.mkdir()
@@ -116,9 +116,7 @@ def build(
                 _add(entries, path)
         told = {"tfstyle": tfstyle.__version__, "models": list(entries.values())}
         (staged / "models.json").write_text(json.dumps(told, indent=2) + "\n", "utf-8")
-        if directory.exists():
-            shutil.rmtree(directory)
-        staged.rename(directory)
+        files.move_all([(staged, directory)])
     return directory
 
 
