@@ -1,6 +1,8 @@
 """data: order, crops and resumption as functions of the seed; bad files; folders and TFDS."""
 
 import itertools
+import os
+import shutil
 import threading
 import time
 
@@ -12,7 +14,7 @@ from PIL import Image
 from tensorflow_datasets.core.utils import file_utils
 
 from tfstyle import data, export, images
-from tfstyle.data import batches, records, tfds_builder
+from tfstyle.data import batches, records, sources, tfds_builder
 
 CROP = 16
 
@@ -676,3 +678,33 @@ def test_the_photos_of_a_recipe_train_without_those_that_judge(kept_out):
     assert bundled.judged == bundled.source
     spared = data.Photos(spared=2)
     assert spared.held_out == bundled.judged[-2:] and spared.told == "kept out of training"
+
+
+@pytest.mark.parametrize("read_whole", [64e6, 0])
+def test_a_source_is_known_again_by_its_files(tmp_path, monkeypatch, read_whole):
+    monkeypatch.setattr(sources, "_READ_WHOLE", read_whole)
+    folder = tmp_path / "photos"
+    (folder / "below").mkdir(parents=True)
+    (folder / "a.jpg").write_bytes(b"one")
+    (folder / "below/b.jpg").write_bytes(b"three")
+    source = f"{folder}, {folder / 'a.jpg'}, tfds:mnist, swirls"
+    before = sources.fingerprints(source)
+    assert list(before) == [str(folder), str(folder / "a.jpg")]
+    (folder / "notes.txt").write_text("no image")
+    os.utime(folder / "a.jpg", (1, 1))
+    assert sources.fingerprints(source) == before
+    copied = shutil.copytree(folder, tmp_path / "copy")
+    assert set(sources.fingerprints(str(copied)).values()) == {before[str(folder)]}
+    (folder / "a.jpg").write_bytes(b"two")  # as many bytes
+    after = sources.fingerprints(source)
+    assert after[str(folder / "a.jpg")] != before[str(folder / "a.jpg")]
+    assert (after[str(folder)] == before[str(folder)]) == (read_whole == 0)
+    (folder / "below/b.jpg").rename(folder / "below/c.jpg")
+    renamed = sources.fingerprints(source)[str(folder)]
+    assert renamed != after[str(folder)]
+    (folder / "below/c.jpg").write_bytes(b"seven..")
+    assert sources.fingerprints(source)[str(folder)] != renamed
+    left = sources.fingerprints(str(folder), exclude=[folder / "below"])[str(folder)]
+    (folder / "below/d.jpg").touch()
+    assert sources.fingerprints(str(folder), exclude=[folder / "below"]) == {str(folder): left}
+    assert sources.fingerprints("") == {}

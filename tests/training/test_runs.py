@@ -2,13 +2,14 @@
 
 import dataclasses
 import json
+import os
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfstyle import data, export, losses, training
+from tfstyle import data, export, images, losses, training
 from tfstyle.errors import ArgumentError
 from tfstyle.networks import generators
 from tfstyle.training import steps
@@ -93,6 +94,34 @@ def test_a_name_that_is_given_is_kept_and_other_options_are_refused(tmp_path):
     # Of the export, and of the folder.
     titled = dataclasses.replace(release, title="A", licence="B")
     assert recipe(release=titled, options=options(tmp_path)).resumes
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """A folder of two photos, one in a folder of its own; the run's folders lie in it too."""
+    for number, name in enumerate(("a.png", "below/b.png")):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        images.write(path, np.full((40, 40, 3), number / 2, "float32"))
+    return data.Photos(content=str(tmp_path), crop_size=32)
+
+
+def test_photos_that_are_other_than_they_were_are_not_gone_on_with(tmp_path, photos, capsys):
+    named = {"photos": photos, "release": export.Release(name="mine")}
+    fit(recipe(options=options(tmp_path), **named), photos)
+    # What the run writes is none of them, and times do not count.
+    images.write(tmp_path / "runs/mine/sample.png", np.zeros((40, 40, 3), "float32"))
+    os.utime(tmp_path / "a.png", (1, 1))
+    assert recipe(options=options(tmp_path), **named).resumes
+    images.write(tmp_path / "below/b.png", np.ones((40, 40, 3), "float32"))
+    with pytest.raises(training.TrainingError) as caught:
+        recipe(options=options(tmp_path), **named)
+    told = f"other options (content: {tmp_path} is not what it was). Use another --name"
+    assert told in str(caught.value)
+    # Of no name, it is another run, and it is said.
+    (tmp_path / "runs/mine").rename(tmp_path / "runs/tiny")
+    assert recipe(options=options(tmp_path), photos=photos).name == "tiny_2"
+    assert recipe(options=options(tmp_path, resume=False), **named).name == "mine"
 
 
 def test_a_run_of_an_earlier_release_has_the_default_of_an_option_it_did_not_know(tmp_path):

@@ -23,6 +23,7 @@ from .sources import (
     DataError as DataError,
     ReadReport as ReadReport,
     checked_images as checked_images,
+    fingerprints as fingerprints,
     gallery as gallery,
     list_files as list_files,
     name_of as name_of,

@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfstyle import files
+from tfstyle import data, files
 from tfstyle.files import write_json, write_text
 from tfstyle.training import checkpoints
 from tfstyle.training.strategy import Options, TrainingError, Workers, first_line
@@ -41,6 +41,11 @@ _MAY_CHANGE = frozenset(
         "saved_models",
     )
 )
+
+
+# Settings that are pictures, and where options.json keeps by what they are known again.
+_PICTURES = ("style", "style_held_out", "content", "evaluate_on", "data")
+INPUTS = "inputs"
 
 
 def latest_checkpoint(run: str | os.PathLike) -> str | None:
@@ -133,6 +138,7 @@ def open_folder(
     options: Options,
     settings: Mapping[str, Any],
     defaults: Mapping[str, Any] | None = None,
+    inputs: Mapping[str, Mapping[str, str]] | None = None,
 ) -> RunFolder:
     """The run to start or to resume; writes nothing yet.
 
@@ -141,12 +147,13 @@ def open_folder(
         settings: every option of the pipeline, its `options` left out; JSON values.
         defaults: of these, for a run of an earlier release, which did not know some of them: it
             was trained as the default is now.
+        inputs: {setting: {path: digest of what lies there}}, see `inputs_of`.
 
     Raises:
-        TrainingError: where the folder holds a run with other settings.
+        TrainingError: where the folder holds a run with other settings, or of other pictures.
     """
     folder = pathlib.Path(options.runs) / name
-    resolved = resolved_options(settings, options)
+    resolved = resolved_options(settings, options) | ({INPUTS: inputs} if inputs else {})
     if options.resume and checkpoints.found(folder / "checkpoints") and not _saved_options(folder):
         print(
             f"{folder / 'options.json'}: gone or torn; the run goes on with the options given now, "
@@ -161,15 +168,32 @@ def open_folder(
     return RunFolder(folder, resolved)
 
 
+def inputs_of(settings: Mapping[str, Any], options: Options) -> dict[str, dict[str, str]]:
+    """By what the pictures of a recipe are known again: {setting: {path: digest}}.
+
+    Else a run would go on with others that came under the same name. What the run itself writes
+    is none of them, wherever that lies.
+    """
+    written = [options.runs, settings.get("saved_models", options.runs)]
+    found = {
+        key: data.fingerprints(settings[key], written) for key in _PICTURES if settings.get(key)
+    }
+    return {key: digests for key, digests in found.items() if digests}
+
+
 def free_name(
-    name: str, options: Options, settings: Mapping[str, Any], defaults: Mapping[str, Any]
+    name: str,
+    options: Options,
+    settings: Mapping[str, Any],
+    defaults: Mapping[str, Any],
+    inputs: Mapping[str, Mapping[str, str]],
 ) -> str:
     """`name`, or the first of name_2, name_3, ... that no run with other options has.
 
     So that commands given without a name do not stand in each other's way, and each goes on with
     its own run when it is given again. The arguments are those of `open_folder`.
     """
-    resolved = resolved_options(settings, options)
+    resolved = resolved_options(settings, options) | {INPUTS: inputs}
     names = itertools.chain([name], (f"{name}_{number}" for number in itertools.count(2)))
     runs = pathlib.Path(options.runs)
     return next(each for each in names if not differences(runs / each, resolved, defaults))
@@ -195,10 +219,16 @@ def differences(
             "newer release of tfstyle that made this run, or use another --name."
         )
     before = {**defaults, **saved}
+    known = before.get(INPUTS, {})
     return [
         f"{key}: {before.get(key)!r}, now {value!r}"
         for key, value in resolved.items()
-        if key not in _MAY_CHANGE and value != before.get(key)
+        if key not in _MAY_CHANGE and key != INPUTS and value != before.get(key)
+    ] + [
+        f"{key}: {path} is not what it was"
+        for key, digests in resolved.get(INPUTS, {}).items()
+        for path, digest in digests.items()
+        if known.get(key, {}).get(path, digest) != digest
     ]
 
 

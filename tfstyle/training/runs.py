@@ -186,13 +186,14 @@ def open_run(recipe: Callable, values: Mapping[str, Any], *, name: str) -> Run:
     settings = folders.flattened({key: v for key, v in values.items() if key != "options"})
     parameters = inspect.signature(recipe).parameters.values()
     defaults = folders.flattened({each.name: each.default for each in parameters})
-    named = settings.get("name") or folders.free_name(name, options, settings, defaults)
+    inputs = folders.inputs_of(settings, options)
+    named = settings.get("name") or folders.free_name(name, options, settings, defaults, inputs)
     if named not in (name, settings.get("name")):
         print(
             f"{pathlib.Path(options.runs) / name}: holds a run with other options; this one is "
             f"{named}. --name gives it another name.",
             file=sys.stderr,
         )
-    folder = folders.open_folder(named, options, settings, defaults)
+    folder = folders.open_folder(named, options, settings, defaults, inputs)
     pipeline = f"pipelines.{pathlib.Path(inspect.getfile(recipe)).stem}"
     return Run(pipeline, folder, settings, options, strategy)
