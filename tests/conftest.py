@@ -16,29 +16,19 @@ import numpy as np
 import psutil
 import pytest
 
+from tfstyle import machine
+
 # Of each process that runs tests, so that all of them together keep all cores busy and no more.
 WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 # What a process comes to hold, in bytes: TensorFlow, and what was traced.
 MEMORY = 3e9
 
 
-def cores() -> int:
-    """That this process may use: in a container often fewer than the machine has."""
-    allowed = os.cpu_count() or 1
-    if hasattr(os, "sched_getaffinity"):
-        allowed = len(os.sched_getaffinity(0))
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return max(1, min(allowed, int(quota) // int(period)))
-    except (OSError, ValueError):  # no control group, or "max": no limit
-        return allowed
-
-
 # Before the first import of TensorFlow and Keras, which read them once.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 if WORKERS > 1:
-    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(max(1, cores() // WORKERS)))
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(max(1, machine.cores() // WORKERS)))
 # Not what lies in the home folder: settings of Keras, weights that were fetched, datasets.
 if "PYTEST_XDIST_WORKER" not in os.environ:  # those have it of the process that started them
     _home = tempfile.TemporaryDirectory(prefix="tfstyle-tests-")
@@ -65,7 +55,7 @@ clahe web rebuild explain_health pipelines quality runs explain_training explain
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config) -> int:
     """For `-n auto` and `-n logical`, which else count the cores of the whole machine."""
-    return max(1, min(cores(), int(psutil.virtual_memory().available // MEMORY)))
+    return max(1, min(machine.cores(), int(psutil.virtual_memory().available // MEMORY)))
 
 
 def pytest_collection_modifyitems(items):

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 import tfstyle
+from tfstyle import machine
 from tfstyle.cli import (
     client,
     dataset,
@@ -61,6 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     # Before the first import of TensorFlow: what it tells about the machine is not for users.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    machine.keep_to_cores()
     messages.set_verbosity(messages.WARNINGS)
     parser = parsing.Parser("tfstyle", description=tfstyle.__doc__)
     parser.add_argument("--version", action="version", version=f"tfstyle {tfstyle.__version__}")

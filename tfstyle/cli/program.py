@@ -12,6 +12,7 @@ from pathlib import Path
 
 from absl import app
 
+from tfstyle import machine
 from tfstyle.cli import messages, parsing
 
 
@@ -36,6 +37,7 @@ def run(
         prog: how the program is called, for its help; "python -m MODULE" by default.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    machine.keep_to_cores()
     messages.set_verbosity(messages.WARNINGS)
     parser, values_of = _parser(function, prog)
 

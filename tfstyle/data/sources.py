@@ -13,7 +13,7 @@ import anyascii
 import numpy as np
 from absl import logging
 
-from tfstyle import images
+from tfstyle import images, machine
 from tfstyle.data import records
 from tfstyle.errors import TfstyleError
 
@@ -128,7 +128,7 @@ def checked_images(
             return b"", "", str(error).removeprefix(f"{item.name}: ")
 
     def iterate() -> Iterator[tuple[str, bytes, str]]:
-        at_once = 2 * (os.cpu_count() or 1)
+        at_once = 2 * machine.cores()
         with futures.ThreadPoolExecutor() as pool:
             for start in range(0, len(items), at_once):
                 some = items[start : start + at_once]

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 import tfstyle
-from tfstyle import files, images, stylize
+from tfstyle import files, images, machine, stylize
 from tfstyle.data import samples
 from tfstyle.export import flatbuffer, parity
 from tfstyle.export.convert import VARIANTS, Conversion, Source, from_keras, style_names
@@ -258,7 +258,7 @@ def export(
 
 
 def _judged(variant: str, path: Path, source: Source, expected, photos, size) -> dict:
-    run = runners.TFLiteRunner(path, os.cpu_count() or 1)
+    run = runners.TFLiteRunner(path, machine.cores())
     worst = parity.measure(run, expected, photos, styles=len(source.styles))
     verdict = parity.verdict(f"tflite_{variant}", worst)
     content = path.read_bytes()
@@ -297,5 +297,5 @@ def _machine() -> str:
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines():
             if line.startswith(("model name", "Model")):
-                return f"{line.partition(':')[2].strip()}, {os.cpu_count()} cores"
-    return f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
+                return f"{line.partition(':')[2].strip()}, {machine.cores()} cores"
+    return f"{platform.processor() or platform.machine()}, {machine.cores()} cores"

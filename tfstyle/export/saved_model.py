@@ -271,7 +271,7 @@ def _parity(source: convert.Source, photo, served: Mapping, tflite: dict[str, Pa
 
     runs = {"saved_model_float": run_float, "saved_model_uint8": run_uint8}
     for variant, path in tflite.items():
-        runs[f"tflite_{variant}"] = runners.TFLiteRunner(path, os.cpu_count() or 1)
+        runs[f"tflite_{variant}"] = runners.TFLiteRunner(path, machine.cores())
     judged = [images.resize(photo, size) for size in parity.PARITY_SIZES]
     found, failures = {}, []
     for artifact, run in runs.items():

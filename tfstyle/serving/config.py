@@ -15,7 +15,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tfstyle import files
+from tfstyle import files, machine
 from tfstyle.errors import ArgumentError
 
 IMAGE = "tensorflow/serving:latest"
@@ -134,7 +134,7 @@ def batching_config(*, max_batch: int = 8, timeout_ms: float = 2.0, threads: int
     return f"""\
 max_batch_size {{ value: {max_batch} }}
 batch_timeout_micros {{ value: {round(timeout_ms * 1000)} }}
-num_batch_threads {{ value: {threads or os.cpu_count()} }}
+num_batch_threads {{ value: {threads or machine.cores()} }}
 max_enqueued_batches {{ value: 64 }}
 """
 

@@ -121,7 +121,7 @@ class Stylizer:
             return cls(runners.KerasRunner(model))
         path = find(model)
         if path.suffix == ".tflite":
-            run: runners.Runner = runners.TFLiteRunner(path, threads or os.cpu_count() or 1)
+            run: runners.Runner = runners.TFLiteRunner(path, threads or machine.cores())
         elif threads:
             raise ArgumentError(f"threads {threads}: only for TFLite models, and {path} is none")
         else:
