@@ -96,8 +96,11 @@ def _named(path: pathlib.Path, temporary: pathlib.Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        named = error.filename is not None
-        if named and not str(error.filename).startswith(str(temporary)) or error.errno is None:
+        if error.filename is None:
+            ours = error.errno in _REFUSALS.values()
+        else:
+            ours = str(error.filename).startswith(str(temporary))
+        if not ours:
             raise
         raise OSError(error.errno, error.strerror, str(path)) from error
     except Exception as error:

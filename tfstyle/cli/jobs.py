@@ -38,7 +38,9 @@ class _Camera:
 
 def label(model: str) -> str:
     """What a model adds to the names of pictures: saved_models/mine/1 and mine.tflite give mine."""
-    path = Path(model).resolve()
+    path = Path(model)
+    if path.name in ("", ".."):  # . and .. are called as their folders are
+        path = path.resolve()
     if path.name.isdecimal():
         path = path.parent
     return path.stem if path.suffix in (".tflite", ".keras") else path.name

@@ -1,5 +1,6 @@
 """Paintings by style: read, found in folders, split into those to train on and those kept out."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -52,7 +53,7 @@ def read_all(style: str, size: int) -> dict[str, np.ndarray]:
         DataError, ImageError: for what is not there or cannot be read.
     """
     found: dict[str, np.ndarray] = {}
-    for part in [style] if Path(style).exists() else style.split(","):
+    for part in [style] if os.path.exists(style) else style.split(","):
         is_drawn = part.strip() in drawn.STYLES
         for path in [Path(part.strip())] if is_drawn else sources.list_files(part):
             if path.stem in found:
@@ -64,7 +65,7 @@ def read_all(style: str, size: int) -> dict[str, np.ndarray]:
 def find(style: str, folder: Path) -> dict[str, list[Path]]:
     """{name of a style: its paintings}; those that tfstyle draws are written below `folder`."""
     whole = Path(style)
-    if whole.is_dir():
+    if os.path.isdir(whole):
         folders = sorted(path for path in whole.glob("[!.]*") if path.is_dir())
         parts = folders or sources.list_files(whole)
     else:

@@ -262,9 +262,9 @@ def fingerprints(source: str, exclude: Sequence[str | os.PathLike] = ()) -> dict
     left_out = {Path(path).resolve() for path in exclude}
     for part in _parts(source):
         path = Path(str(part).removeprefix("records:"))
-        if path.is_file():
+        if os.path.isfile(path):
             paths = [path]
-        elif path.is_dir():  # digits, records, images
+        elif os.path.isdir(path):  # digits, records, images
             paths = sorted(path.glob("*.gz")) or sorted(path.glob("*.tfrecord")) or _files(path)
             if left_out:
                 paths = [each for each in paths if left_out.isdisjoint(each.resolve().parents)]

@@ -86,7 +86,7 @@ def read(model: str | os.PathLike) -> Source:
     from tfstyle.export import rebuild
 
     options_file = rebuild.options_file(path)
-    if options_file.is_file():
+    if os.path.isfile(options_file):
         try:
             return _from_run(rebuild.of_run(path), options_file)
         except rebuild.RebuildError as error:

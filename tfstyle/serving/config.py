@@ -50,7 +50,7 @@ def find_models(names: Sequence[str], shelves: Sequence[Path] = ()) -> dict[str,
         path = Path(given)
         if path.name == given and not has_versions(path):
             path = next((shelf / given for shelf in shelves if has_versions(shelf / given)), path)
-        if path.name.isdecimal() and (path / "saved_model.pb").is_file():
+        if path.name.isdecimal() and os.path.isfile(path / "saved_model.pb"):
             path = path.parent
         if not has_versions(path):
             looked = ", ".join(str(shelf) for shelf in shelves)
@@ -75,7 +75,7 @@ def find_models(names: Sequence[str], shelves: Sequence[Path] = ()) -> dict[str,
 
 def has_versions(folder: Path) -> bool:
     """Whether TensorFlow Serving would find a version of a model in a folder."""
-    return any(
+    return os.path.isdir(folder) and any(
         path.parent.name.isdecimal() and path.is_file()
         for path in Path(folder).glob("*/saved_model.pb")
     )

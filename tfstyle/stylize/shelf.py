@@ -1,5 +1,6 @@
 """Which models there are, where they lie, and what their cards say."""
 
+import contextlib
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -33,7 +34,7 @@ def shipped_models(refused: Callable[[str], object] = lambda reason: None) -> li
         for path in sorted(shelf.glob("*.json")):
             try:
                 card = json.loads(path.read_text("utf-8"))
-            except ValueError:
+            except (OSError, ValueError):
                 continue
             # saved_models/ of the current folder may hold any JSON.
             if not isinstance(card, dict) or card.get("name") != path.stem:
@@ -77,9 +78,14 @@ def check_card(card: Mapping, path: str | os.PathLike) -> None:
 def model_folders() -> list[Path]:
     """The folders where a model is found by its name, those that there are, in order."""
     package = Path(__file__).resolve().parent.parent
-    here = Path("saved_models").resolve()
-    shelves = [here, package.parent / "saved_models", package / "saved_models"]
-    return [shelf for shelf in dict.fromkeys(shelves) if shelf.is_dir()]
+    shelves = [Path("saved_models"), package.parent / "saved_models", package / "saved_models"]
+    found = []
+    for shelf in shelves:
+        # The current folder may be gone, or another user's: then it has no models.
+        with contextlib.suppress(OSError):
+            if shelf.is_dir() and os.access(shelf, os.R_OK | os.X_OK):
+                found.append(shelf.resolve())
+    return list(dict.fromkeys(found))
 
 
 def _paths(shelf: Path, name: str) -> dict[str, str]:
@@ -95,13 +101,15 @@ def _paths(shelf: Path, name: str) -> dict[str, str]:
 
 def _newest(folder: Path) -> Path | None:
     """The SavedModel that `folder` is, or its highest version."""
+    if not os.path.isdir(folder):  # or it may not be looked at
+        return None
     versions = sorted(
         (path for path in folder.glob("*") if path.name.isdecimal()),
         key=lambda path: int(path.name),
         reverse=True,
     )
     for path in (folder, *versions):
-        if (path / "saved_model.pb").is_file():
+        if os.path.isfile(path / "saved_model.pb"):
             return path
     return None
 
@@ -121,7 +129,7 @@ def find(model: str | os.PathLike) -> Path:
             found = tflite if tflite.is_file() else _newest(shelf / model)
             if found:
                 return found
-    if path.is_dir():
+    if os.path.isdir(path):
         found = _newest(path)
         if found:
             return found
@@ -129,7 +137,7 @@ def find(model: str | os.PathLike) -> Path:
             f"{path}: a folder without saved_model.pb, in it or in a numbered version. Give the "
             "folder of a SavedModel, a .tflite or .keras file, or a name"
         )
-    if path.is_file():
+    if os.path.isfile(path):
         if path.suffix in (".tflite", ".keras"):
             return path
         raise ArgumentError(f"{path}: not a model. Give a .tflite or .keras file or a SavedModel")
@@ -164,10 +172,10 @@ def find_tflite(model: str | os.PathLike) -> Path:
     if not isinstance(model, (str, os.PathLike)):
         raise ArgumentError("runtime 'tflite': a Keras model in memory needs TensorFlow. Export it")
     path = find(model)
-    if path.suffix != ".tflite" and path.is_dir():
+    if path.suffix != ".tflite" and os.path.isdir(path):
         named = path.parent if path.name.isdecimal() else path
         path = named.with_name(f"{named.name}.tflite")
-    if path.suffix != ".tflite" or not path.is_file():
+    if path.suffix != ".tflite" or not os.path.isfile(path):
         raise ArgumentError(
             f"{model}: no TFLite file. Make one where TensorFlow is installed: tfstyle export "
             f"{model} --tflite float32 -o ."
@@ -182,7 +190,7 @@ def read_card(path: Path) -> dict:
         ArgumentError: for one of a newer tfstyle, see `check_card`.
     """
     version = None
-    if path.is_dir():  # DIR/NAME/VERSION
+    if os.path.isdir(path):  # DIR/NAME/VERSION
         version, path = path.name, path.parent
     file = path.parent / f"{path.name.split('.')[0]}.json"
     try:

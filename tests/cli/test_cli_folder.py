@@ -1,0 +1,59 @@
+"""Commands whose current folder is gone or another user's: with absolute paths all of them work."""
+
+import os
+
+import numpy as np
+import pytest
+
+from tfstyle import cli, data, images, stylize
+from tfstyle.data import paintings
+from tfstyle.serving import config
+from tfstyle.stylize import shelf
+
+
+@pytest.fixture(params=["gone", "of another user"])
+def nowhere(request, tmp_path, monkeypatch):
+    """Such a folder is the current one."""
+    folder = tmp_path / "current"
+    (folder / "saved_models").mkdir(parents=True)
+    monkeypatch.chdir(folder)
+    if request.param == "gone":
+        (folder / "saved_models").rmdir()
+        folder.rmdir()
+        return
+    stat = os.stat
+
+    def refuse(path, *args, **options):
+        if not isinstance(path, int) and not os.path.isabs(path):
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, *args, **options)
+
+    monkeypatch.setattr(os, "stat", refuse)
+
+
+@pytest.fixture
+def photo(tmp_path):
+    images.write(tmp_path / "photo.png", np.full((48, 64, 3), 0.5, "float32"))
+    return tmp_path / "photo.png"
+
+
+def test_a_photo_is_stylized(nowhere, photo, tmp_path):
+    assert cli.main(["stylize", str(photo), "-o", str(tmp_path / "out.png")]) == 0
+    assert images.read(tmp_path / "out.png").shape == (48, 64, 3)
+
+
+def test_models_are_listed_and_those_that_are_not_there_told(nowhere, photo, capsys):
+    assert cli.main(["models"]) == 0
+    assert "ten_styles" in capsys.readouterr().out
+    assert cli.main(["stylize", str(photo), "-o", "/out.png", "--model", "nope"]) == 2
+    assert "no model of that name. There are: " in capsys.readouterr().err
+
+
+def test_names_of_models_and_styles_are_found(nowhere):
+    assert stylize.find_saved_model("ten_styles").name.isdecimal()
+    assert shelf.find_tflite("starry_night").name == "starry_night.tflite"
+    assert stylize.card("ten_styles")["name"] == "ten_styles"
+    found = config.find_models(["ten_styles"], stylize.model_folders())
+    assert list(found) == ["ten_styles"] and found["ten_styles"].is_absolute()
+    assert list(paintings.read_all("swirls,mosaic", 32)) == ["swirls", "mosaic"]
+    assert data.fingerprints("swirls,mosaic") == {}
