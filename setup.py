@@ -88,6 +88,7 @@ setup(
         "pillow>=11.3,<14",
         "psutil>=6,<8",
         "tqdm>=4.66,<5",
+        "wrapt>=1.16,<3",  # a word when keras is imported; tensorflow needs it too
     ],
     extras_require={
         "gpu": [f"tensorflow[and-cuda]{TENSORFLOW}"],

@@ -2,7 +2,7 @@
 
 import lazy_loader
 
-from tfstyle import quiet
+from tfstyle import keras_settings, quiet
 
 __version__ = "0.1.0"
 
@@ -10,3 +10,5 @@ __version__ = "0.1.0"
 # tfstyle` alone takes no TensorFlow and no NumPy.
 quiet.on_import("tensorflow")
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+
+keras_settings.settle_at_import()

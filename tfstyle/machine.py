@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-import numpy as np
 import psutil
 
 from tfstyle.errors import TfstyleError
@@ -154,6 +153,8 @@ def own_random_state(seed: int | None = None) -> Iterator[None]:
     Args:
         seed: of both within; they go on from where they are if None.
     """
+    import numpy as np  # here, for the help of commands comes without
+
     of_python, of_numpy = random.getstate(), np.random.get_state()
     try:
         if seed is not None:
