@@ -152,16 +152,21 @@ def _child(runs, train="_train_gan", tf_config="", **kwargs):
     return subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True, env=environment)
 
 
-def _workers(runs, **kwargs):
-    """Two processes that train together; each has its own folder for what it returns."""
+def _workers(runs, chief=False, **kwargs):
+    """Two processes that train together; each has its own folder for what it returns.
+
+    TF_CONFIG names them as TensorFlow does, or as Kubeflow and Vertex AI do.
+    """
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
     addresses = [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]
     for each in sockets:
         each.close()
-    configs = [
-        {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
-        for index in range(2)
-    ]
+    cluster = {"worker": addresses}
+    tasks = [{"type": "worker", "index": index} for index in range(2)]
+    if chief:
+        cluster = {"evaluator": ["a:1"], "worker": addresses[1:], "chief": addresses[:1]}
+        tasks = [{"type": "chief", "index": 0}, {"type": "worker", "index": 0}]
+    configs = [{"cluster": cluster, "task": task, "environment": "cloud"} for task in tasks]
     return [
         _child(
             runs / f"worker{index}",
@@ -336,7 +341,7 @@ def test_a_loss_scale_that_changed_is_resumed(tmp_path, mixed_float16):
 def unbroken(tmp_path_factory):
     """Folder of a run of two workers; what each returned is in worker0 and worker1."""
     runs = tmp_path_factory.mktemp("unbroken")
-    for code, told in _ended(_workers(runs, validate_every=4)):
+    for code, told in _ended(_workers(runs, chief=True, validate_every=4)):
         assert code == 0, told
     return runs
 
@@ -417,14 +422,24 @@ def test_a_signal_to_one_worker_stops_all_after_the_same_step(tmp_path):
         ("", "--strategy=multiworker without TF_CONFIG. Set it to {"),
         ("{", "TF_CONFIG '{': not JSON"),
         ("[]", "must have the job worker"),
-        ('{"cluster": {"worker": ["a:1"], "ps": ["b:1"]}}', "the job worker and no other"),
-        ('{"cluster": {"worker": []}}', "has no list of workers"),
+        (
+            '{"cluster": {"worker": ["a:1"], "ps": ["b:1"]}}',
+            "the job ps, which this strategy does",
+        ),
+        ('{"cluster": {"worker": []}}', "has no list of the job worker"),
         ('{"cluster": {"worker": ["a:1", "b"]}}', "worker 'b' is not a HOST:PORT"),
         ('{"cluster": {"worker": ["a:1", "a:1"]}}', "worker 'a:1' is not a HOST:PORT of its own"),
         ('{"cluster": {"worker": ["a:1"]}}', "of type worker"),
         (
             '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 1}}',
-            "task index 1 of 1 workers",
+            "task index 1 of 1 of type worker",
+        ),
+        ('{"cluster": {"chief": ["a:1", "b:1"]}}', "more than one chief"),
+        ('{"cluster": {"evaluator": ["a:1"]}}', "must have the job worker"),
+        ('{"cluster": {"chief": ["a:1"], "worker": ["a:1"]}}', "'a:1' is not a HOST:PORT of its"),
+        (
+            '{"cluster": {"chief": ["a:1"]}, "task": {"type": "master", "index": 0}}',
+            "its task must be of type chief.",
         ),
     ],
 )
@@ -434,6 +449,19 @@ def test_a_tf_config_that_names_no_workers_is_an_error(monkeypatch, tf_config, m
         training.prepare(dataclasses.replace(OPTIONS, strategy="multiworker"))
     assert message in str(caught.value)
     assert '"index": 0' in str(caught.value)
+
+
+def test_a_chief_is_the_first_of_the_workers_and_an_evaluator_has_nothing_to_do(monkeypatch):
+    cluster = {"worker": ["b:1", "c:1"], "evaluator": ["d:1"], "chief": ["a:1"]}
+    jobs = {"chief": ["a:1"], "worker": ["b:1", "c:1"]}
+    for kind, index, place in (("chief", 0, 0), ("worker", 0, 1), ("worker", "1", 2)):
+        config = {"cluster": cluster, "task": {"type": kind, "index": index}}
+        monkeypatch.setenv("TF_CONFIG", json.dumps(config))
+        assert strategy._workers_of_tf_config() == (jobs, place)
+    config["task"] = {"type": "evaluator", "index": 0}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(config))
+    with pytest.raises(training.TrainingError, match=r"an evaluator: .*validates .*Start none\.$"):
+        training.prepare(dataclasses.replace(OPTIONS, strategy="multiworker"))
 
 
 @pytest.mark.parametrize(
@@ -474,7 +502,7 @@ def test_the_readmes_lines_make_a_tf_config(tmp_path, monkeypatch, variable, env
         check=True,
     )
     monkeypatch.setenv("TF_CONFIG", result.stdout)
-    assert strategy._cluster() == (hosts, 1)
+    assert strategy._workers_of_tf_config() == ({"worker": hosts}, 1)
 
 
 def test_one_process_is_the_chief_and_reads_all():

@@ -5,6 +5,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import signal
 import sys
 from collections.abc import Iterator
 from typing import Literal
@@ -90,7 +91,7 @@ def prepare(options: Options) -> tf.distribute.Strategy:
     Raises:
         TrainingError: where TF_CONFIG does not say who the workers are, or this one cannot start.
     """
-    cluster = _cluster() if options.strategy == "multiworker" else None
+    cluster = _workers_of_tf_config() if options.strategy == "multiworker" else None
     machine.keep_freed_memory()
     keras.utils.set_random_seed(options.seed)
     keras.config.set_dtype_policy(options.precision)
@@ -119,11 +120,13 @@ _TF_CONFIG = (
 )
 
 
-def _multiworker(workers: list[str], index: int):
+def _multiworker(jobs: dict[str, list[str]], index: int):
+    workers = [address for job in jobs.values() for address in job]
     print(f"worker {index} of {len(workers)}, {workers[index]}: waits for all", file=sys.stderr)
-    _have_patience(len(workers))
+    _have_patience(jobs)
     try:
-        return tf.distribute.MultiWorkerMirroredStrategy()
+        with _ended_by_ctrl_c():
+            return tf.distribute.MultiWorkerMirroredStrategy()
     except (tf.errors.OpError, RuntimeError) as error:
         raise TrainingError(
             f"worker {index} of {len(workers)} cannot start at {workers[index]} "
@@ -132,7 +135,21 @@ def _multiworker(workers: list[str], index: int):
         ) from error
 
 
-def _have_patience(workers: int):
+@contextlib.contextmanager
+def _ended_by_ctrl_c() -> Iterator[None]:
+    """At once: Python handles no signal while TensorFlow waits for the others, maybe for ever."""
+    try:
+        before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    except ValueError:  # not in the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _have_patience(jobs: dict[str, list[str]]):
     """Gives workers _HEARTBEAT_TIMEOUT before they are given up, where this TensorFlow lets us.
 
     Its own 10 s take a worker on a busy machine for a dead one, and it has no public way to say
@@ -144,10 +161,11 @@ def _have_patience(workers: int):
 
         context.context().configure_coordination_service(
             service_type="standalone",
-            service_leader="/job:worker/replica:0/task:0",
+            service_leader=f"/job:{next(iter(jobs))}/replica:0/task:0",
             heartbeat_timeout_in_ms=_HEARTBEAT_TIMEOUT * 1000,
             coordinated_jobs=[
-                coordination_config_pb2.CoordinatedJob(name="worker", num_tasks=workers)
+                coordination_config_pb2.CoordinatedJob(name=job, num_tasks=len(addresses))
+                for job, addresses in jobs.items()
             ],
         )
     # TypeError: they are still there, and take other arguments.
@@ -160,8 +178,12 @@ def _have_patience(workers: int):
         )
 
 
-def _cluster() -> tuple[list[str], int]:
-    """(addresses of all workers, index of this one), from TF_CONFIG."""
+# Jobs whose processes train, in the order in which they are counted: a chief is the first of all.
+_TRAINING_JOBS = ("chief", "worker")
+
+
+def _workers_of_tf_config() -> tuple[dict[str, list[str]], int]:
+    """({job: addresses} of all that train, the first of them first; which of them this one is)."""
     text = os.environ.get("TF_CONFIG", "")
 
     def wrong(why):
@@ -175,21 +197,35 @@ def _cluster() -> tuple[list[str], int]:
         raise wrong(f"not JSON ({error})") from None
     config = config if isinstance(config, dict) else {}
     cluster, task = config.get("cluster"), config.get("task")
-    if not isinstance(cluster, dict) or list(cluster) != ["worker"]:
-        raise wrong("its cluster must have the job worker and no other")
-    workers = cluster["worker"]
-    if not workers or not isinstance(workers, list):
-        raise wrong("its cluster has no list of workers")
+    if not isinstance(cluster, dict) or not cluster.keys() & set(_TRAINING_JOBS):
+        raise wrong("its cluster must have the job worker")
+    if other := sorted(cluster.keys() - {*_TRAINING_JOBS, "evaluator"}):
+        raise wrong(f"its cluster has the job {other[0]}, which this strategy does not know")
+    jobs = {job: cluster[job] for job in _TRAINING_JOBS if job in cluster}
+    for job, addresses in jobs.items():
+        if not addresses or not isinstance(addresses, list):
+            raise wrong(f"its cluster has no list of the job {job}")
+    if len(jobs.get("chief", ())) > 1:
+        raise wrong("its cluster has more than one chief")
+    workers = [address for addresses in jobs.values() for address in addresses]
     for address in workers:
         host, _, port = address.rpartition(":") if isinstance(address, str) else ("", "", "")
         if not host or not port.isdecimal() or workers.count(address) > 1:
             raise wrong(f"worker {address!r} is not a HOST:PORT of its own")
-    if not isinstance(task, dict) or task.get("type") != "worker":
-        raise wrong("its task must be of type worker")
+    task = task if isinstance(task, dict) else {}
+    kind = task.get("type")
+    if kind == "evaluator":
+        raise TrainingError(
+            "TF_CONFIG makes this process an evaluator: there is nothing for it to do, since the "
+            "first of the workers validates (--validate_every). Start none."
+        )
+    if kind not in jobs:
+        raise wrong(f"its task must be of type {' or '.join(jobs)}")
     index = str(task.get("index"))
-    if not index.isdecimal() or int(index) >= len(workers):
-        raise wrong(f"task index {task.get('index')!r} of {len(workers)} workers")
-    return workers, int(index)
+    if not index.isdecimal() or int(index) >= len(jobs[kind]):
+        raise wrong(f"task index {task.get('index')!r} of {len(jobs[kind])} of type {kind}")
+    before = len(jobs["chief"]) if kind == "worker" and "chief" in jobs else 0
+    return jobs, before + int(index)
 
 
 def shard(strategy: tf.distribute.Strategy) -> tuple[int, int]:
@@ -197,7 +233,10 @@ def shard(strategy: tf.distribute.Strategy) -> tuple[int, int]:
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return 0, 1
     resolver = strategy.cluster_resolver
-    return resolver.task_id, resolver.cluster_spec().num_tasks("worker")
+    sizes = {job: len(of) for job, of in resolver.cluster_spec().as_dict().items()}
+    chiefs = sizes.get("chief", 0)
+    index = resolver.task_id + (chiefs if resolver.task_type == "worker" else 0)
+    return index, chiefs + sizes.get("worker", 0)
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
