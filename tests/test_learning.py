@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tests.small_models import exported, quick_exports, save, shaken
 from tfstyle import cli, images, learning, losses, machine, stylize
-from tfstyle.data import drawn, samples
+from tfstyle.data import drawn, paintings, samples
 from tfstyle.errors import ArgumentError
 from tfstyle.export import ExportError, rebuild
 from tfstyle.networks import description, generators
@@ -212,6 +212,8 @@ def command(model, *more):
         (["--name", "newer"], "newer.json: a model card of schema 99"),
         (["--name", "mine", "-o", "file"], "file: a file, and file is to be a folder"),
         (["--name", "a"], "has a style called so"),
+        (["--name", "mine", "--title", "a\udcff"], "card: not JSON"),
+        (["--name", "mine", "--licence", "\udcff"], "card: not JSON"),
     ],
 )
 def test_what_cannot_be_exported_is_told_before_the_training(
@@ -226,6 +228,50 @@ def test_what_cannot_be_exported_is_told_before_the_training(
     assert command(model, *more) == 2
     said = capsys.readouterr().err.strip().splitlines()
     assert len(said) == 1 and message in said[0]
+
+
+@pytest.mark.parametrize(
+    ("size", "told"),
+    [
+        ((40, 2000), "of 2000x40 pixels, 64x1 at a style_size of 64, and its short side must have"),
+        ((3, 3), "3x3 at a style_size of 64, and its short side must have 16. Give a larger pict"),
+        ((2000, 15), "Give a larger picture"),
+    ],
+)
+def test_a_painting_of_which_nothing_would_be_left_is_refused_before_the_training(
+    model, monkeypatch, size, told
+):
+    monkeypatch.setattr(learning.rebuild, "of_export", lambda _: pytest.fail("it trained"))
+    painting = np.full((*size, 3), 0.5, "float32")
+    with pytest.raises(ArgumentError, match="painting scroll: ") as caught:
+        learning.learn(painting, "scroll", model=model, style_size=64)
+    assert told in str(caught.value)
+
+
+def test_the_style_size_that_is_proposed_will_do():
+    scroll = np.full((40, 2000, 3), 0.5, "float32")
+    with pytest.raises(ArgumentError) as caught:
+        paintings.fit(scroll, 512, "scroll")
+    proposed = int(str(caught.value).rpartition(" ")[2])
+    assert min(paintings.fit(scroll, proposed, "scroll").shape[:2]) == paintings.MIN_SIDE
+    assert paintings.fit(scroll[:, :40], 16, "square").shape == (16, 16, 3)
+
+
+def test_a_picture_of_one_colour_gives_finite_losses_and_a_finite_style(model, photo, uncompiled):
+    told = []
+    flat = np.full((32, 48, 3), 0.3, "float32")
+    done = learning.learn(
+        flat, "flat", model=model, count=2, progress=lambda _, losses: told.append(losses)
+    )
+    assert np.isfinite([*told[-1].values()]).all()
+    styles = np.eye(1, len(done.styles), dtype="float32")
+    assert np.isfinite(done.generator([photo[None], styles])).all()
+
+
+def test_a_loss_that_is_not_finite_ends_the_training(model, monkeypatch, uncompiled):
+    monkeypatch.setattr(steps.PerceptualStep, "__call__", lambda *_: {"total": tf.constant(np.nan)})
+    with pytest.raises(learning.LearnError, match="step 1: loss total is nan"):
+        learning.learn(drawn.style("mosaic", 64), "mine", model=model, count=2)
 
 
 @pytest.mark.parametrize("writable", [True, False])

@@ -9,6 +9,7 @@ alone.
 """
 
 import dataclasses
+import math
 import os
 import pathlib
 import tempfile
@@ -19,7 +20,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfstyle import data, features, files, images, losses, machine, stylize, training
-from tfstyle.data import samples
+from tfstyle.data import paintings, samples
 from tfstyle.errors import TfstyleError
 from tfstyle.export import rebuild
 from tfstyle.networks import layers
@@ -93,12 +94,15 @@ def learn(
         progress: called after each step with the number of steps done and the losses.
 
     Raises:
-        LearnError: for a model that has not several styles, or has one of that name.
+        ArgumentError: for a painting whose short side is too small, see `paintings.fit`.
+        LearnError: where a loss is not finite, for a model that has not several styles, or has one
+            of that name.
         ModelNotFoundError: where there is none of that name.
         RebuildError: for a model that no pipeline here makes.
         DataError: for `content` without images.
         TooLargeError: where the memory does not suffice for the painting.
     """
+    painting = paintings.fit(painting, style_size, name)
     card = stylize.read_card(stylize.find_saved_model(model))
     styles = tuple(card.get("styles") or ())
     if not styles:
@@ -117,7 +121,6 @@ def learn(
     else:
         policy, backbone = "float32", features.vgg16_light
     extractor = backbone((*losses.STYLE_LAYERS, *CONTENT_LAYERS), dtype=policy)
-    painting = images.fit(painting, style_size)
     images.check_memory(
         painting.shape[:2],
         _BYTES_PER_PIXEL,
@@ -163,6 +166,11 @@ def learn(
     last = {}
     for number, photos in enumerate(dataset.take(count), 1):
         last = {key: float(value) for key, value in step(photos, weights).items()}
+        if broken := [key for key, value in last.items() if not math.isfinite(value)]:
+            raise LearnError(
+                f"step {number}: loss {broken[0]} is {last[broken[0]]}. Give a smaller "
+                "style_weight or learning rate, or another painting"
+            )
         if progress:
             progress(number, last)
     report.check()

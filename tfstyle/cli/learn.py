@@ -1,6 +1,7 @@
 """`tfstyle learn`: a model of a painting of one's own."""
 
 import argparse
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -84,6 +85,7 @@ def run(args: argparse.Namespace) -> int:
     import tqdm
 
     from tfstyle import data, export, learning, machine
+    from tfstyle.export import card as cards
 
     name = args.name or data.name_of(args.painting)
     if not name:
@@ -94,6 +96,9 @@ def run(args: argparse.Namespace) -> int:
     # All that can be known to be wrong with the export, before the training.
     export.check_destination(name, args.output)
     options = {key: getattr(args, key) for key in _OPTIONS}
+    # Names of files need not be text, and a card is.
+    file = os.fsencode(Path(args.painting).name).decode(errors="replace")
+    cards.checked({"style": args.title or name, "licence": args.licence})
     with tqdm.tqdm(total=args.count, unit="step", desc=name, disable=None) as bar:
 
         def progress(_: int, losses: Mapping[str, float]) -> None:
@@ -117,7 +122,7 @@ def run(args: argparse.Namespace) -> int:
         "style": "; ".join(filter(None, (args.title or name, learned.card.get("style")))),
         "licence": args.licence,
         "learned": {
-            "painting": Path(args.painting).name,
+            "painting": file,
             "from": str(args.model),
             "nearest": learned.nearest,
             "alone": args.alone,

@@ -1,5 +1,6 @@
 """Paintings by style: read, found in folders, split into those to train on and those kept out."""
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,8 @@ from tfstyle.errors import ArgumentError
 
 # Share of a style's paintings, or of the longer side of each where there are fewer than _FEW.
 _KEPT_OUT, _FEW = 0.3, 4
+# Pixels that a side must have for VGG16's block5_conv1, behind four halvings.
+MIN_SIDE = 16
 
 
 class Split(NamedTuple):
@@ -33,11 +36,40 @@ def read(style: str, size: int) -> np.ndarray:
         size: longest side in pixels, at most; drawn styles are drawn at it.
 
     Raises:
+        ArgumentError: for one that is too small, see `fit`.
         ImageError: for a file that cannot be read.
     """
     if style in drawn.STYLES:
         return drawn.style(style, size)
-    return images.fit(images.read(style), size)
+    return fit(images.read(style), size, style)
+
+
+def fit(painting: np.ndarray, size: int, name: str) -> np.ndarray:
+    """A painting made as small as it is learned from: [H, W, 3] in [0, 1], as it comes.
+
+    Args:
+        painting: float32 RGB in [0, 1].
+        size: longest side in pixels, at most.
+        name: what messages call it.
+
+    Raises:
+        ArgumentError: where its short side is less than the 16 pixels that VGG16 needs: of its
+            deepest layer of styles nothing would be left.
+    """
+    found = images.fit(painting, size)
+    (height, width), (whole_height, whole_width) = found.shape[:2], painting.shape[:2]
+    if min(height, width) >= MIN_SIDE:
+        return found
+    shrunk = (height, width) != (whole_height, whole_width)
+    if max(height, width) < size or shrunk and min(whole_height, whole_width) < MIN_SIDE:
+        mend = "Give a larger picture"
+    else:
+        wanted = math.ceil(size * MIN_SIDE / min(height, width))
+        mend = f"Give a part of it, or a style_size of {wanted}"
+    raise ArgumentError(
+        f"painting {name}: of {whole_width}x{whole_height} pixels, {width}x{height} at a "
+        f"style_size of {size}, and its short side must have {MIN_SIDE}. {mend}"
+    )
 
 
 def read_all(style: str, size: int) -> dict[str, np.ndarray]:

@@ -27,7 +27,7 @@ def checked(told: Mapping) -> dict:
     if taken:
         raise ArgumentError(f"card: {', '.join(taken)} are filled in by the export; leave them out")
     try:
-        json.dumps(told, allow_nan=False)
+        json.dumps(told, allow_nan=False, ensure_ascii=False).encode()
     except (TypeError, ValueError) as error:
         raise ArgumentError(
             f"card: not JSON ({error}); give strings, finite numbers, lists and dicts"
