@@ -46,7 +46,7 @@ def test_models_are_listed_and_those_that_are_not_there_told(nowhere, photo, cap
     assert cli.main(["models"]) == 0
     assert "ten_styles" in capsys.readouterr().out
     assert cli.main(["stylize", str(photo), "-o", "/out.png", "--model", "nope"]) == 2
-    assert "no model of that name. There are: " in capsys.readouterr().err
+    assert "no file and no model of that name" in capsys.readouterr().err
 
 
 def test_names_of_models_and_styles_are_found(nowhere):
