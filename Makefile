@@ -37,7 +37,7 @@ lint: $(INSTALLED) ## check the code with ruff, its format too, and with mypy
 	@$(VENV)/bin/ruff format --check --quiet .
 	@$(VENV)/bin/mypy
 
-bench: $(INSTALLED) ## measure: BENCH=speed (shipped model and its peer)|quality (its pictures too)|train_step|input_pipeline|gatys|memory|gallery|health|serve|jury ARGS='--flag=value ...'
+bench: $(INSTALLED) ## measure: BENCH=speed (shipped model and its peer)|quality (its pictures too)|train_step|input_pipeline|gatys|memory|gallery|health|serve|fuzz|jury ARGS='--flag=value ...'
 	@test -f benchmarks/$(BENCH).py || { \
 	  echo "make bench: no benchmark '$(BENCH)'; give BENCH= one of:" \
 	    $(notdir $(basename $(wildcard benchmarks/*.py))) >&2; exit 2; }

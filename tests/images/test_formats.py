@@ -299,3 +299,56 @@ def test_colours_that_are_no_rgb_are_named():
     ImageCms.applyTransform(Image.open(io.BytesIO(data)), transform).save(file, "TIFF")
     with pytest.raises(images.ImageError, match="x.tif: colours of kind LAB"):
         images.decode_bytes(file.getvalue(), name="x.tif")
+
+
+# --- Size
+
+
+def gif_with_a_frame_of(width, height, place=0):
+    """Three frames of 30x20 pixels, of which one says that it is larger."""
+    data = bytearray(encoded(picture(20, 30), "GIF", **several(20, 30)))
+    frame = -1
+    for _ in range(place + 1):
+        frame = data.index(b",\0\0\0\0\x1e\0\x14\0", frame + 1)
+    data[frame + 5 : frame + 9] = struct.pack("<HH", width, height)
+    return bytes(data)
+
+
+def several(height, width):
+    others = [Image.fromarray(picture(height, width, seed)) for seed in (1, 2)]
+    return {"save_all": True, "append_images": others, "duration": 40, "disposal": 2}
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_gif_makes_no_room_for_a_frame_beyond_the_limit(place, monkeypatch):
+    def filled(mode, size, *rest):
+        assert size[0] * size[1] <= 10**6, "room for it"
+        return own(mode, size, *rest)
+
+    own = Image.core.fill
+    monkeypatch.setattr(Image.core, "fill", filled)
+    data = gif_with_a_frame_of(50_000, 40_000, place)
+    with pytest.raises(images.ImageError, match="50000x40000 pixels, above the limit of 1000000"):
+        list(images.read_animation(data, max_pixels=10**6).frames)
+    assert images.photo_metadata(data) == {}
+    small = data[:6] + struct.pack("<HH", 10, 10) + gif_with_a_frame_of(30, 20)[10:]
+    assert [image.shape for image, _ in images.read_animation(small).frames] == [(20, 30, 3)] * 3
+
+
+def test_metadata_of_a_png_come_without_its_pixels(monkeypatch, tmp_path):
+    exif = Image.Exif()
+    exif[0x0132] = "2019:07:04 10:11:12"
+    size = struct.pack(">IIBBBBB", 40_000, 50_000, 8, 2, 0, 0, 0)
+    head = (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", size)
+        + chunk(b"pHYs", struct.pack(">IIB", 2835, 2835, 1))
+    )
+    behind = chunk(b"eXIf", exif.tobytes().removeprefix(b"Exif\0\0"))
+    data = head + chunk(b"IDAT", zlib.compress(b"\0")) + behind + chunk(b"IEND", b"")
+    kept = images.photo_metadata(data)
+    assert kept["dpi"] == pytest.approx((72, 72), abs=0.1)
+    found = Image.Exif()
+    found.load(kept["exif"])
+    assert found[0x0132] == "2019:07:04 10:11:12"
+    assert images.photo_metadata(head + chunk(b"IDAT", b"cut")[:-6]).keys() == {"dpi"}

@@ -433,6 +433,17 @@ def test_grpc_says_what_is_wrong_with_a_request(stub, batch):
         stub.Predict(request)
 
 
+@pytest.mark.parametrize(
+    "kind, told",
+    [(21, "variant"), (20, "resource"), (104, "uint8_ref"), (0, "0"), (99, "99")],
+)
+def test_types_that_numpy_does_not_know_are_refused_by_their_names(stub, batch, kind, told):
+    request = request_of(images=batch)
+    request.inputs["images"].dtype = kind
+    with refused("INVALID_ARGUMENT", f"input images: type {told}, where uint8 is due"):
+        stub.Predict(request)
+
+
 def test_a_tensor_that_claims_to_be_huge_is_refused_before_it_is_made(stub):
     request = request_of(images=np.zeros((1, 1, 1, 3), np.uint8))
     for sizes, match in [

@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Iterator
 from typing import Any
 
-from PIL import Image, PngImagePlugin, UnidentifiedImageError, features
+from PIL import GifImagePlugin, Image, PngImagePlugin, UnidentifiedImageError, features
 
 from tfstyle.errors import TfstyleError
 from tfstyle.images import jpeg
@@ -147,7 +147,8 @@ def opened(
         max_pixels: images that are larger, as they are decoded, are refused before they are.
         max_size: a JPEG is decoded at an eighth, a quarter or half of its size where its longer
             side is then still twice as many pixels.
-        pixels: False where only `info` is asked for, which saves decoding a HEIC.
+        pixels: False where only `info` and EXIF are asked for: then none are decoded, and the size
+            of the image says nothing.
 
     Yields:
         (image, bytes that it is read from: `data` without what is beyond the limits).
@@ -158,20 +159,16 @@ def opened(
         data = _within_limits(data, name)
     if kind in ("PNG", "AVIF", "HEIF"):
         _refuse_hdr(data, kind, name)
+    if kind == "PNG" and not pixels:
+        data = _without_pixels(data)
     # Pillow's parsers meet hostile data with nearly every exception there is (OSError,
     # SyntaxError, struct.error, KeyError, ...), so all of them mean: damaged.
     try:
-        with _own_limits(), _open(data, kind) as image:
+        with _own_limits(), _open(data, kind, name, max_pixels, pixels) as image:
             if max_size and kind == "JPEG":
                 height, width = scaled_size(image.size[::-1], 2 * max_size)
                 image.draft(None, (width, height))
-            width, height = image.size
-            if width * height > max_pixels:
-                raise TooManyPixelsError(
-                    f"{name}: {width}x{height} pixels, above the limit of {max_pixels}. "
-                    "Make it smaller or raise the limit.",
-                    width * height,
-                )
+            _check_pixels(image.size, max_pixels, name)
             if isinstance(image, Image.Image):
                 yield image, data
             else:
@@ -189,8 +186,18 @@ def opened(
         ) from error
 
 
+def _check_pixels(size: tuple[int, int], max_pixels: float, name: str) -> None:
+    width, height = size
+    if width * height > max_pixels:
+        raise TooManyPixelsError(
+            f"{name}: {width}x{height} pixels, above the limit of {max_pixels}. "
+            "Make it smaller or raise the limit.",
+            width * height,
+        )
+
+
 @contextlib.contextmanager
-def _open(data: bytes, kind: str) -> Iterator[Any]:
+def _open(data: bytes, kind: str, name: str, max_pixels: float, pixels: bool) -> Iterator[Any]:
     """The image in Pillow, or HEIC's own object, which has a size and is not yet decoded."""
     if kind == "HEIF":
         import pillow_heif
@@ -198,8 +205,36 @@ def _open(data: bytes, kind: str) -> Iterator[Any]:
         # Not its plug-in for Pillow, which would stay in the process.
         yield pillow_heif.open_heif(io.BytesIO(data))
         return
+    if kind == "GIF":
+        if pixels:
+            with _Gif(io.BytesIO(data), name, max_pixels) as image:
+                yield image
+        else:
+            yield Image.new("L", (1, 1))  # there is no EXIF, profile or resolution in a GIF
+        return
     with Image.open(io.BytesIO(data), formats=(kind,)) as image:
         yield image
+
+
+class _Gif(GifImagePlugin.GifImageFile):
+    """A GIF whose size is checked whenever Pillow sets it.
+
+    A frame may be larger than the GIF says it is. Pillow takes the larger size, and makes room for
+    it when it opens the file or comes to the frame: a hundred bytes would take gigabytes.
+    """
+
+    def __init__(self, file: io.BytesIO, name: str, max_pixels: float) -> None:
+        self._name, self._max_pixels = name, max_pixels
+        super().__init__(file)
+
+    @property
+    def _size(self) -> tuple[int, int]:
+        return self._checked_size
+
+    @_size.setter
+    def _size(self, size: tuple[int, int]) -> None:
+        _check_pixels(size, self._max_pixels, self._name)
+        self._checked_size = size
 
 
 def _with_info(info: dict[str, Any]) -> Image.Image:
@@ -215,6 +250,29 @@ def _chunks(png: bytes) -> Iterator[tuple[int, int, bytes]]:
         end = start + 12 + int.from_bytes(png[start : start + 4], "big")
         yield start, end, png[start + 4 : start + 8]
         start = end
+
+
+def _without_pixels(png: bytes) -> bytes:
+    """A PNG of one pixel with the texts, profile, EXIF and resolution of another.
+
+    EXIF may stand behind the pixels, and Pillow decodes all of them to come to it.
+    """
+    kept = [
+        png[start:end]
+        for start, end, chunk in _chunks(png)
+        if chunk in (*_TEXT_CHUNKS, b"iCCP", b"eXIf", b"pHYs") and end <= len(png)
+    ]
+    return b"".join([_PNG_HEAD, *kept, _PNG_TAIL])
+
+
+def _chunk(name: bytes, body: bytes) -> bytes:
+    checksum = struct.pack(">I", zlib.crc32(name + body))
+    return struct.pack(">I", len(body)) + name + body + checksum
+
+
+# Of a PNG of one pixel, before and behind its metadata.
+_PNG_HEAD = b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0))
+_PNG_TAIL = _chunk(b"IDAT", zlib.compress(b"\0\0")) + _chunk(b"IEND", b"")
 
 
 def _within_limits(png: bytes, name: str) -> bytes:
