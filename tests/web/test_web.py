@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -15,10 +16,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import tfstyle
 from tests.small_models import shaken
 from tfstyle import cli, files, images, web
 from tfstyle.data import samples
 from tfstyle.export import BOUNDS, convert
+from tfstyle.images import provenance
 from tfstyle.networks import generators
 from tfstyle.stylize import runners
 from tfstyle.web import HEADERS, Server, WebError, build
@@ -174,13 +177,44 @@ def test_the_page_itself_carries_the_policy_that_the_server_sends():
     assert re.findall(r"'[\w-]*unsafe[\w-]*'", inside) == ["'wasm-unsafe-eval'"]
 
 
-@pytest.mark.parametrize("name", ["index.html", "app.js", "worker.js", "style.css", "icon.svg"])
+@pytest.mark.parametrize(
+    "name", ["index.html", "app.js", "notes.js", "worker.js", "style.css", "icon.svg"]
+)
 def test_nothing_refers_to_another_host_and_nothing_is_inline(name):
     text = (web.STATIC / name).read_text("utf-8")
     found = re.findall(r"https?://[^\s\"'`)]+", text)
     assert set(found) <= {"http://www.w3.org/2000/svg", "http://localhost"}
     if name == "index.html":
         assert not re.findall(r"<script>|<style|\son\w+=|\sstyle=", text)
+
+
+MADE = {"model": "blend <&>", "version": 3, "style": "swirls=0.25,é=0.75", "strength": 0.4}
+
+
+def test_the_page_notes_in_a_picture_what_the_commands_note(page, tmp_path):
+    node = shutil.which("node")
+    if not node:
+        pytest.skip("no Node.js")
+    image = images.from_uint8(np.arange(5 * 7 * 3, dtype=np.uint8).reshape(5, 7, 3))
+    images.write(tmp_path / "plain.png", image)
+    # As a script of the page, and not as a module.
+    script = """
+const fs = require("fs"), [code, models, png, out, made] = process.argv.slice(1);
+require("vm").runInThisContext(fs.readFileSync(code, "utf-8"));
+const about = JSON.parse(fs.readFileSync(models, "utf-8"));
+fs.writeFileSync(out, withTexts(fs.readFileSync(png), notes(about, JSON.parse(made))));
+"""
+    files = [page / "notes.js", page / "models.json", tmp_path / "plain.png", tmp_path / "out.png"]
+    subprocess.run([node, "-e", script, *files, json.dumps(MADE)], check=True, timeout=60)
+    expected = provenance.notes(MADE)
+    texts = images.read_text(tmp_path / "out.png")
+    assert json.loads(texts.pop("tfstyle:made")) == json.loads(expected["text"].pop("tfstyle:made"))
+    assert texts == expected["text"]
+    assert images.read_xmp(tmp_path / "out.png") == expected["xmp"]
+    found = provenance.found(tmp_path / "out.png")
+    assert found["made"].items() >= MADE.items() and found["made"]["ai_generated"]
+    assert found["source_type"] == provenance.SOURCE_TYPE
+    np.testing.assert_array_equal(images.read(tmp_path / "out.png"), image)
 
 
 def test_every_control_has_a_name():
@@ -522,6 +556,10 @@ def test_everything_can_be_done_by_keyboard(tab, cat, tmp_path):
     np.testing.assert_array_equal(
         images.to_uint8(images.read(tmp_path / "saved.png")), tab.canvas()
     )
+    found = provenance.found(tmp_path / "saved.png")
+    made = {"model": "blend", "licence": "CC0-1.0", "style": "swirls"}
+    about = {"tfstyle": tfstyle.__version__, "ai_generated": True}
+    assert found == {"made": about | made, "source_type": provenance.SOURCE_TYPE}
     tab.page.select_option("#model", "plain")
     tab.wait("document.getElementById('styles').hidden")
     tab.painted()

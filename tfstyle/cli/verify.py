@@ -11,10 +11,10 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="say what made a picture, from its metadata and signature",
         description="Says what made a picture, as its metadata and its signature tell.",
         epilog="""\
-Every picture of `stylize`, `optimize` and `client` says in its metadata that it is AI-generated, by
-which model and version. Most programs that edit or send pictures drop that, and anyone can change
-it. A picture made with --sign CERT KEY carries a signed manifest besides (Content Credentials,
-C2PA), which shows any change since. It needs: pip install 'tfstyle[c2pa]'
+Every picture of `stylize`, `optimize`, `client` and the page of `web` says in its metadata that it
+is AI-generated, by which model and version. Most programs that edit or send pictures drop that, and
+anyone can change it. A picture made with --sign CERT KEY carries a signed manifest besides (Content
+Credentials, C2PA), which shows any change since. It needs: pip install 'tfstyle[c2pa]'
 
 States: Valid (unchanged since it was signed), Trusted (and the signer is on a list of trust),
 Invalid (changed, or the signature is broken).

@@ -61,10 +61,18 @@ def notes(made: Mapping[str, object]) -> dict[str, Any]:
     every = {"tfstyle": tfstyle.__version__, "ai_generated": True, **made}
     return {
         "text": {"Software": tool, "Description": told, _KEYWORD: json.dumps(every)},
-        "xmp": _XMP.format(
-            source=SOURCE_TYPE, tool=saxutils.escape(tool), told=saxutils.escape(told)
-        ),
+        "xmp": packet(told),
     }
+
+
+def packet(told: str) -> str:
+    """The XMP packet of a picture that tfstyle made: IPTC source type, tool and description.
+
+    Args:
+        told: what made it, in words.
+    """
+    tool = f"tfstyle {tfstyle.__version__}"
+    return _XMP.format(source=SOURCE_TYPE, tool=saxutils.escape(tool), told=saxutils.escape(told))
 
 
 def found(path: str | os.PathLike) -> dict[str, Any]:

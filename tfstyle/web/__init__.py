@@ -1,6 +1,6 @@
 """A page that paints photos in the browser: `build` writes it, `Server` serves it.
 
-    DIR/index.html, app.js, worker.js, style.css, icon.svg
+    DIR/index.html, app.js, notes.js, worker.js, style.css, icon.svg
     DIR/litert/         LiteRT.js, which runs the networks (see NOTICE)
     DIR/models.json     which networks there are
     DIR/models/         one TFLite file a size: LiteRT.js takes files of a fixed size alone
@@ -24,6 +24,7 @@ import tfstyle
 from tfstyle import files, stylize
 from tfstyle.errors import TfstyleError
 from tfstyle.export import convert, device
+from tfstyle.images import provenance
 from tfstyle.stylize import runners
 
 STATIC = Path(__file__).parent / "static"
@@ -114,7 +115,11 @@ def build(
         for model in models:
             for path in _files(model, shelf, sizes, variant, progress):
                 _add(entries, path)
-        told = {"tfstyle": tfstyle.__version__, "models": list(entries.values())}
+        told = {
+            "tfstyle": tfstyle.__version__,
+            "xmp": provenance.packet("{told}"),  # the page puts in what made a picture
+            "models": list(entries.values()),
+        }
         (staged / "models.json").write_text(json.dumps(told, indent=2) + "\n", "utf-8")
         files.move_all([(staged, directory)])
     return directory
@@ -174,6 +179,7 @@ def _add(entries: dict, path: Path) -> None:
         "name": name,
         "style": str(told.get("style") or ""),
         "licence": str(told.get("licence") or ""),
+        "version": told.get("version"),
         "styles": styles,
         "files": [],
     }

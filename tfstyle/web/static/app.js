@@ -62,7 +62,8 @@ function split(value) {
 let models = [];
 let chosen = null; // of models
 let source = null; // {bitmap, name}: the photo, whole
-let shown = null; // {before, after: Uint8ClampedArray RGBA, height, width}
+let shown = null; // {before, after: Uint8ClampedArray RGBA, height, width, blend: shares of styles}
+let about = null; // {tfstyle: version, xmp}: what pictures are noted with
 let serial = 0; // of the newest painting that was asked for
 
 function sides(model) {
@@ -123,7 +124,7 @@ async function paint() {
       weights: blend,
     });
     if (mine !== serial) return; // a newer one is on its way
-    shown = { before, after: answer.pixels, height, width };
+    shown = { before, after: answer.pixels, height, width, blend };
     draw();
     say(`Painted ${width}×${height} in ${answer.seconds.toFixed(2)} s.`);
   } catch (error) {
@@ -310,14 +311,32 @@ view.size.addEventListener("change", paint);
 view.model.addEventListener("change", () => choose(models[view.model.selectedIndex]));
 
 view.download.addEventListener("click", () => {
-  view.result.toBlob((blob) => {
+  const { name } = source;
+  const made = madeBy();
+  view.result.toBlob(async (blob) => {
+    let png = new Uint8Array(await blob.arrayBuffer());
+    if (made.strength !== 0) png = withTexts(png, notes(about, made)); // 0 is the photo itself
     const link = document.createElement("a");
-    link.href = URL.createObjectURL(blob);
-    link.download = `${source.name.replace(/\.[^.]*$/, "")}.${chosen.name}.png`;
+    link.href = URL.createObjectURL(new Blob([png], { type: "image/png" }));
+    link.download = `${name.replace(/\.[^.]*$/, "")}.${made.model}.png`;
     link.click();
     URL.revokeObjectURL(link.href);
   }, "image/png");
 });
+
+// What made the picture that is shown, as `tfstyle stylize` notes it.
+function madeBy() {
+  const made = { model: chosen.name };
+  for (const key of ["version", "licence"]) if (chosen[key]) made[key] = chosen[key];
+  if (chosen.styles.length) {
+    const blend = shown.blend.map((share, i) => [chosen.styles[i], Number(share.toFixed(3))]);
+    const used = blend.filter(([, share]) => share);
+    made.style = used.length === 1 ? used[0][0] : used.map((pair) => pair.join("=")).join(",");
+  }
+  const strength = Number(view.strength.value) / 100;
+  if (strength !== 1) made.strength = strength;
+  return made;
+}
 
 function slider(name, value) {
   const row = document.createElement("label");
@@ -353,8 +372,8 @@ async function choose(model) {
   view.size.replaceChildren(...longest.map((side) => new Option(`${side} pixels`, side)));
   view.size.value = Math.max(model.files[0].height, model.files[0].width);
   view["size-row"].hidden = longest.length < 2;
-  const about = [model.style || model.styles.join(", "), model.licence && `Licence: ${model.licence}`];
-  view.about.textContent = about.filter(Boolean).join(". ");
+  const told = [model.style || model.styles.join(", "), model.licence && `Licence: ${model.licence}`];
+  view.about.textContent = told.filter(Boolean).join(". ");
   say("Ready.");
   await paint();
 }
@@ -365,7 +384,8 @@ async function main() {
   try {
     const response = await fetch("models.json");
     if (!response.ok) throw new Error(`models.json: the server answers ${response.status}.`);
-    ({ models } = await response.json());
+    about = await response.json();
+    models = about.models;
     if (!models.length) throw new Error("models.json names no model.");
     view.model.replaceChildren(...models.map(({ name }) => new Option(name)));
     const { threads } = await ask("start");
