@@ -408,6 +408,31 @@ def test_the_page_is_whole_and_asks_the_network_for_nothing(tmp_path, tiny_extra
     assert {p.name for p in others} == {"report.json", "report.loss_maps.npz", "report.it.npz"}
 
 
+def test_the_page_says_what_colours_and_layers_mean_and_warns_first(tmp_path, rng):
+    maps = {"content": rng.uniform(size=(8, 9)), "signed": rng.normal(size=(8, 9))}
+    first = Explanation("loss_maps", "Where?", "There.", {"block3_conv1": 0.5}, maps, {}, [])
+    checked = Check("block1_conv1:3 does it", 1.0, 2.0, "below")
+    second = Explanation("units", "Who?", "It.", {"up1": 1.0}, {}, {}, [checked])
+    path = report.write(
+        tmp_path / "r.html", [first, second], title="it", pictures={}, warning="Is it another?"
+    )[0]
+    text = " ".join(Page(path.read_text("utf-8")).text)
+    assert "Bright yellow: most" in text and "Red: above 0. Blue: below 0" in text
+    assert "small patterns and strokes" in text and "doubles the picture again" in text
+    assert "repaints it at a quarter" in text and "finest lines" not in text
+    places = [text.index(each) for each in ("Is it another?", "Bright", "Verdicts", "Who?")]
+    # The question stands in the table of verdicts, which comes before its own part.
+    assert places == sorted(places) and text.count("Who?") == 2
+    assert json.loads((tmp_path / "r.json").read_text())["warning"] == "Is it another?"
+
+
+def test_tables_scroll_in_a_box_of_their_own(tmp_path):
+    one = Explanation("it", "Is it?", "It is.", {"a": 1.0}, {}, {}, [Check("b", 1, 2, "below")])
+    text = report.write(tmp_path / "r.html", [one], title="it", pictures={})[0].read_text()
+    assert text.count("<table>") == text.count('<div class="wide"><table>') == 2
+    assert ".wide { overflow-x: auto" in text
+
+
 # E4
 
 

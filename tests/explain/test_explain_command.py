@@ -94,7 +94,7 @@ def test_the_shipped_model_is_built_again_from_its_card(photo):
 # Changes that were tried
 
 
-def trial(size, before, after):
+def trial(size, before, after, noise=0.0):
     picture = np.zeros((4, 4, 3), "float32")
     return suggestions.Trial(
         finding=f"It is {size}.",
@@ -102,17 +102,34 @@ def trial(size, before, after):
         size=size,
         metric="badness",
         measure=lambda image: float(image[0, 0, 0]),
-        control=lambda: picture + np.float32(before),
-        changed=lambda: picture + np.float32(after),
+        control=lambda seed: picture + np.float32(before + seed * noise),
+        changed=lambda seed: picture + np.float32(after + seed * noise),
     )
 
 
 def test_the_largest_findings_are_tried_and_the_answer_stands_as_it_is():
     found = suggestions.explain([trial(0.1, 1, 0), trial(0.9, 0.5, 0.25), trial(0.4, 0.5, 0.75)])
     assert [check.verdict for check in found.checks] == ["PASS", "FAIL"]
-    assert found.figures == {"before/0": 0.5, "after/0": 0.25, "before/1": 0.5, "after/1": 0.75}
+    values = {"before/0": 0.5, "after/0": 0.25, "before/1": 0.5, "after/1": 0.75}
+    assert found.figures == values | {"noise/0": 0, "noise/1": 0}
     assert "change 0.9" in found.summary and "change 0.1" not in found.summary
     assert "it helps" in found.summary and "leave it" in found.summary
+
+
+@pytest.mark.parametrize(
+    "before, after, noise, verdict",
+    [
+        (0.5, 0.4, 0.05, "PASS"),
+        (0.5, 0.4, 0.2, "FAIL"),  # lower, and no more than a second run without the change
+        (0.5, 0.4, -0.06, "FAIL"),  # lower than both, by less than they are apart
+        (0.5, 0.3, -0.06, "PASS"),
+    ],
+)
+def test_a_change_helps_only_beyond_the_noise_of_two_runs(before, after, noise, verdict):
+    found = suggestions.explain([trial(1.0, before, after, noise)])
+    assert found.checks[0].verdict == verdict
+    assert ("it helps" in found.summary) == (verdict == "PASS")
+    assert found.figures["noise/0"] == pytest.approx(abs(noise), abs=1e-6)
 
 
 def test_more_weight_on_a_layer_lowers_its_loss_beyond_the_same_run_without(tiny_extractor, photo):
@@ -133,6 +150,29 @@ def test_more_weight_on_a_layer_lowers_its_loss_beyond_the_same_run_without(tiny
     assert found.figures["after/0"] < found.figures["before/0"]
     whole = dataclasses.replace(trials[1]).measure(content)
     assert found.figures["before/0"] < whole or found.figures["before/1"] < whole
+
+
+@pytest.mark.parametrize(
+    "of_photo, of_picture, warns",
+    [
+        (1.0, 0.2, False),
+        (1.0, 0.39, False),
+        (1.0, 0.41, True),  # hardly nearer than the photo
+        (1.0, 1.2, True),
+        (3.5, 1.2, True),  # nearer, and far
+        (0.0, 0.0, False),
+    ],
+)
+def test_a_painting_that_the_picture_is_far_from_is_told(
+    monkeypatch, photo, of_photo, of_picture, warns
+):
+    def distance(image, style, *, extractor):
+        return of_photo if image is photo else of_picture
+
+    monkeypatch.setattr(survey.metrics, "style_distance", distance)
+    told = survey._of_another_style(photo.copy(), photo, photo, None, "The Scream")
+    assert bool(told) == warns
+    assert not warns or (f"{of_picture:.2f} away" in told and "its style is The Scream" in told)
 
 
 # The command

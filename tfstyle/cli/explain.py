@@ -139,7 +139,10 @@ def run(args: argparse.Namespace) -> int:
         title=f"Why {' '.join([Path(args.model).name, work.style]).strip()} looks like that",
         pictures={"photo": content, "style": style, "picture": work.picture},
         ground="picture",
+        warning=work.warning,
     )
+    if work.warning:
+        print(f"Warning     {work.warning}")
     for each in found:
         print(f"{each.verdict:<11} {each.question} {each.summary}")
     print(f"Report      {files[0]}")

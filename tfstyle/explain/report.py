@@ -4,6 +4,7 @@ import base64
 import datetime
 import io
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -16,6 +17,26 @@ from tfstyle.explain.results import Explanation
 
 _PICTURE = 512
 
+# Explanations whose layers are the generator's; those of others are VGG16's.
+_OF_GENERATOR = ("skips", "units", "noise", "style_directions")
+# What layers are for, by their names. The sizes are receptive fields in pixels.
+_VGG_LAYERS = {
+    r"\bblock1_conv\d": "colours and finest lines, some 3 px wide",
+    r"\bblock2_conv\d": "fine texture, some 10 px wide",
+    r"\bblock3_conv\d": "small patterns and strokes, some 24 to 40 px wide",
+    r"\bblock4_conv\d": "parts of things and large strokes, some 50 to 100 px wide",
+    r"\bblock5_conv\d": "things and large shapes, from 130 px wide",
+}
+_GENERATOR_LAYERS = {
+    r"\bstem\b": "the first look at the photo",
+    r"\bdown\d": "halves the picture",
+    r"\bblock\d+_": "repaints it at a quarter of its size",
+    r"\bup\d": "doubles the picture again",
+    r"\bre_lu(_\d+)?\b": "what a step found, without what is below 0",
+    r"\badd(_\d+)?\b": "where earlier detail joins again",
+    r"\bhead\b": "makes the colours of the result",
+}
+
 _PAGE = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string("""\
 <!DOCTYPE html>
 <html lang="en">
@@ -27,17 +48,24 @@ _PAGE = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem;
        color: #222; background: #fff; }
 h1, h2, h3 { line-height: 1.2; }
-table { border-collapse: collapse; width: 100%; margin: 1rem 0; }
+.wide { overflow-x: auto; margin: 1rem 0; }
+table { border-collapse: collapse; width: 100%; }
 th, td { text-align: left; padding: .3rem .6rem; border-bottom: 1px solid #ccc;
          vertical-align: top; }
-figure { display: inline-block; margin: .5rem 1rem .5rem 0; vertical-align: top; }
+p, td, th, figcaption { overflow-wrap: break-word; }
+figure { display: inline-block; margin: .5rem 1rem .5rem 0; vertical-align: top; max-width: 100%; }
 figure img { max-width: 100%; height: auto; display: block; }
 figcaption { font-size: .85rem; color: #555; max-width: 28rem; }
+.warning { border-left: .3rem solid #b00020; padding-left: .7rem; }
+small { color: #555; }
 .PASS { color: #0a6b2d; } .FAIL { color: #b00020; font-weight: bold; } .NOT { color: #666; }
 </style>
 </head>
 <body>
 <h1>{{ title }}</h1>
+{% if warning %}
+<p class="warning"><strong>Another style image?</strong> {{ warning }}</p>
+{% endif %}
 {% for each in explanations %}
 <p>{{ each.summary }}{% if each.verdict != "PASS" %} <em>({{ each.verdict }}: see below before
 relying on it.)</em>{% endif %}</p>
@@ -47,13 +75,33 @@ relying on it.)</em>{% endif %}</p>
 <figure><img src="{{ picture }}" alt="{{ name }}"><figcaption>{{ name }}</figcaption></figure>
 {% endfor %}
 </p>
+{% for each in explanations %}
+<h2>{{ each.question }}</h2>
+<p>{{ each.summary }}</p>
+{% for name, unit, colours, picture in figures[each.name] %}
+<figure><img src="{{ picture }}" alt="{{ name }}: {{ unit }}"><figcaption>{{ name }}
+{%- if words(each, name) %} ({{ words(each, name) }}){% endif %}: {{ unit }}
+<span class="{{ each.verdict.split()[0] }}">{{ each.verdict }}</span>
+{% if colours %}<br>{{ colours }}{% endif %}</figcaption></figure>
+{% endfor %}
+{% if each.figures %}
+<div class="wide"><table>
+{% for name, value in each.figures.items() %}
+<tr><td>{{ name }}{% if words(each, name) %}<br><small>{{ words(each, name) }}</small>{% endif %}
+</td><td>{{ "%.4g" % value }}</td><td>{{ each.units.get(name, "") }}</td></tr>
+{% endfor %}
+</table></div>
+{% endif %}
+<p>Limits: {{ each.limits }}</p>
+{% if each.name == verdicts_after %}
 <h2>Verdicts</h2>
-<table>
+<div class="wide"><table>
 <tr><th>Question</th><th>What was tested</th><th>Found</th><th>Bound</th><th>By chance</th>
 <th>n</th><th>Verdict</th></tr>
-{% for each in explanations %}
-{% for check in each.checks %}
-<tr><td>{{ each.question if loop.first else "" }}</td><td>{{ check.name }}</td>
+{% for of in explanations %}
+{% for check in of.checks %}
+<tr><td>{{ of.question if loop.first else "" }}</td><td>{{ check.name }}
+{% if words(of, check.name) %}<br><small>{{ words(of, check.name) }}</small>{% endif %}</td>
 <td>{{ "%.3g" % check.value }}</td>
 <td>{{ "under" if check.passes == "below" else "over" }} {{ "%.3g" % check.threshold }}</td>
 <td>{{ "%.3g" % check.null if check.null is not none else "" }}</td><td>{{ check.n }}</td>
@@ -61,20 +109,8 @@ relying on it.)</em>{% endif %}</p>
 </td></tr>
 {% endfor %}
 {% endfor %}
-</table>
-{% for each in explanations %}
-<h2>{{ each.question }}</h2>
-<p>{{ each.summary }}</p>
-{% for name, unit, picture in figures[each.name] %}
-<figure><img src="{{ picture }}" alt="{{ name }}: {{ unit }}"><figcaption>{{ name }}: {{ unit }}
-<span class="{{ each.verdict.split()[0] }}">{{ each.verdict }}</span></figcaption></figure>
-{% endfor %}
-<table>
-{% for name, value in each.figures.items() %}
-<tr><td>{{ name }}</td><td>{{ "%.4g" % value }}</td><td>{{ each.units.get(name, "") }}</td></tr>
-{% endfor %}
-</table>
-<p>Limits: {{ each.limits }}</p>
+</table></div>
+{% endif %}
 {% endfor %}
 <h2>Method</h2>
 <p>Made with tfstyle {{ version }} on {{ date }}. The numbers are in {{ json }}, the arrays beside
@@ -92,6 +128,7 @@ def write(
     title: str,
     pictures: Mapping[str, np.ndarray],
     ground: str | None = None,
+    warning: str = "",
 ) -> list[Path]:
     """Writes the page, NAME.json with all numbers, and NAME.NAMEOFEXPLANATION.npz with the arrays.
 
@@ -100,6 +137,7 @@ def write(
         title: of the page.
         pictures: {what it is: image [H, W, 3] in [0, 1]}, shown at the top.
         ground: the one of `pictures` that maps of its size are laid over.
+        warning: what to know before all else; "" for nothing.
 
     Returns:
         The files, the page first.
@@ -108,14 +146,25 @@ def write(
     shown = {name: images.fit(picture, _PICTURE) for name, picture in pictures.items()}
     figures = {
         each.name: [
-            (name, each.units.get(name, ""), _drawn(each, name, pictures, ground))
+            (
+                name,
+                each.units.get(name, ""),
+                _colours(each, name),
+                _drawn(each, name, pictures, ground),
+            )
             for name, array in each.arrays.items()
             if "/" not in name and name not in each.along.values() and np.size(array)
         ]
         for each in explanations
     }
     numbers = path.with_suffix(".json")
+    # The first that shows something: who reads the verdicts has seen what they are about.
+    shows = [each.name for each in explanations if figures[each.name]]
+    last = [each.name for each in explanations][-1:]
     page = _PAGE.render(
+        warning=warning,
+        words=_words,
+        verdicts_after=(shows or last or [""])[0],
         title=title,
         explanations=explanations,
         pictures=[(name, _embedded(images.encode(p, "png"))) for name, p in shown.items()],
@@ -127,6 +176,7 @@ def write(
     content = {
         "title": title,
         "tfstyle": tfstyle.__version__,
+        "warning": warning,
         "explanations": [each.to_json() for each in explanations],
     }
     files.write_whole(path, lambda temporary: temporary.write_text(page, encoding="utf-8"))
@@ -135,6 +185,31 @@ def write(
         each.save_arrays(path.with_name(f"{path.stem}.{each.name}.npz")) for each in explanations
     ]
     return [path, numbers, *arrays]
+
+
+def _words(explanation: Explanation, text: str) -> str:
+    """What the layers that a text names are for, in words; "" where it names none."""
+    of_generator = explanation.name in _OF_GENERATOR
+    known = _GENERATOR_LAYERS if of_generator else _VGG_LAYERS
+    found = {
+        words: match[0]
+        for pattern, words in known.items()
+        for match in [re.search(pattern, text)]
+        if match
+    }
+    if len(found) == 1:
+        return next(iter(found))
+    return "; ".join(f"{name}: {words}" for words, name in found.items())
+
+
+def _colours(explanation: Explanation, name: str) -> str:
+    """Which colours of a figure mean what; "" for pictures, curves and bars."""
+    array = np.asarray(explanation.arrays[name])
+    if array.ndim != 2 or name in explanation.along:
+        return ""
+    if name in explanation.labels or array.min() < 0:
+        return "Red: above 0. Blue: below 0. The paler, the nearer to 0."
+    return "Bright yellow: most. Dark violet to black: none. Greys are the picture below."
 
 
 def _under(

@@ -2,10 +2,12 @@
 
 Each is a change of the picture or of the model as it is here: a loss or a layer weighed more for a
 short optimisation of the picture, beside the same optimisation without it; a unit or a skip left
-out. What comes of it stands there whether it helped or not.
+out. What comes of it stands there whether it helped or not. A change helps only where it does more
+than chance: what is not changed is run twice, from starts that differ by less than 1/255.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -27,8 +29,8 @@ class Trial:
         size: of the finding, 0 to 1: what part of the whole it is.
         metric: of the picture, in words; lower is better.
         measure: picture -> metric.
-        control: picture [H, W, 3] without the change.
-        changed: with it.
+        control: seed of the start -> picture [H, W, 3] without the change.
+        changed: likewise, with it.
     """
 
     finding: str
@@ -36,23 +38,29 @@ class Trial:
     size: float
     metric: str
     measure: Callable[[np.ndarray], float]
-    control: Callable[[], np.ndarray]
-    changed: Callable[[], np.ndarray]
+    control: Callable[[int], np.ndarray]
+    changed: Callable[[int], np.ndarray]
 
 
 def explain(
-    trials: Sequence[Trial], *, most: int = 2, tell: Callable[[], object] = lambda: None
+    trials: Sequence[Trial],
+    *,
+    most: int = 2,
+    seed: int = 0,
+    tell: Callable[[], object] = lambda: None,
 ) -> Explanation:
     """Tries the changes that the largest findings ask for.
 
     Args:
         trials: all there are.
         most: how many are tried, those of the largest findings.
+        seed: of the first start; the second run without the change has the next.
         tell: called after each.
 
     Returns:
-        Figures "before/I" (without the change) and "after/I", arrays "before_I" and "after_I"; a
-        check for each that it helped.
+        Figures "before/I" (without the change), "after/I" and "noise/I" (how far two runs without
+        it are apart), arrays "before_I" and "after_I"; a check for each that it helped: that it is
+        lower than both runs without it, by more than these are apart.
     """
     tried = sorted(trials, key=lambda trial: -trial.size)[:most]
     told, checks = [], []
@@ -60,26 +68,32 @@ def explain(
     arrays: dict[str, np.ndarray] = {}
     units: dict[str, str] = {}
     for i, trial in enumerate(tried):
-        before, after = trial.control(), trial.changed()
+        before, after = trial.control(seed), trial.changed(seed)
         values = [float(trial.measure(picture)) for picture in (before, after)]
-        helped = values[1] < values[0]
+        again = float(trial.measure(trial.control(seed + 1)))
+        noise = abs(again - values[0])
+        gain = values[1] - min(values[0], again)
+        helped = gain < -noise
         told.append(
             f"{trial.finding} Tried: {trial.change}. {trial.metric.capitalize()} "
-            f"{'fell' if helped else 'did not fall'}, from {values[0]:.4g} to {values[1]:.4g}: "
-            + ("it helps." if helped else "leave it.")
+            f"went from {values[0]:.4g} to {values[1]:.4g}, where two runs without it differ by "
+            f"{noise:.2g}: " + ("it helps." if helped else "leave it.")
         )
-        figures |= {f"before/{i}": values[0], f"after/{i}": values[1]}
+        figures |= {f"before/{i}": values[0], f"after/{i}": values[1], f"noise/{i}": noise}
         arrays |= {f"before_{i}": before, f"after_{i}": after}
-        units |= {f"before/{i}": trial.metric, f"after/{i}": trial.metric}
+        units |= {f"{name}/{i}": trial.metric for name in ("before", "after")}
+        units |= {f"noise/{i}": f"{trial.metric}, between two runs without the change"}
         units |= {f"before_{i}": f"without: {trial.metric} {values[0]:.4g}"}
         units |= {f"after_{i}": f"with {trial.change}: {trial.metric} {values[1]:.4g}"}
         checks.append(
             Check(
-                f"{trial.change} lowers {trial.metric}",
-                values[1] - values[0],
-                0.0,
+                f"{trial.change} lowers {trial.metric} by more than chance does",
+                gain,
+                -noise,
                 "below",
                 null=0.0,
+                n=2,
+                seed=seed,
             )
         )
         tell()
@@ -142,6 +156,12 @@ def refined(
     return pixels.numpy()[0]
 
 
+def _jittered(image: np.ndarray, seed: int) -> np.ndarray:
+    """The image with noise of less than half a step of 8 bits: it is stored as the same."""
+    noise = np.random.default_rng(seed).uniform(-0.5, 0.5, image.shape) / 255
+    return np.clip(image + noise, 0, 1).astype("float32")
+
+
 def of_findings(
     picture: np.ndarray,
     *,
@@ -196,8 +216,9 @@ def of_findings(
         "steps": steps,
     }
 
-    def control() -> np.ndarray:
-        return refined(picture, **options)
+    @functools.cache  # of all trials that change the optimisation
+    def control(seed: int) -> np.ndarray:
+        return refined(_jittered(picture, seed), **options)
 
     trials = []
     parts = {name: loss_maps.figures.get(f"part/{name}", 0.0) for name in ("content", "style")}
@@ -211,7 +232,9 @@ def of_findings(
             metric=f"{largest} distance",
             measure=style_distance if largest == "style" else content_distance,
             control=control,
-            changed=lambda: refined(picture, **options | {key: 2 * options[key]}),
+            changed=lambda seed: refined(
+                _jittered(picture, seed), **options | {key: 2 * options[key]}
+            ),
         )
     )
     shares = {layer: style_gap.figures.get(f"part/{layer}", 0.0) for layer in losses.STYLE_LAYERS}
@@ -225,14 +248,17 @@ def of_findings(
             metric=f"style distance in {layer}",
             measure=lambda image: style_distance(image, layer),
             control=control,
-            changed=lambda: refined(picture, layer_weights=layer_weights, **options),
+            changed=lambda seed: refined(
+                _jittered(picture, seed), layer_weights=layer_weights, **options
+            ),
         )
     )
 
-    def without(names: Mapping[str, Any]) -> np.ndarray:
+    def without(names: Mapping[str, Any], seed: int) -> np.ndarray:
         """The generator's picture with edits."""
         model = edits.edited(generator, **names)
-        given = [content[None], *inputs] if inputs else content[None]
+        photo = _jittered(content, seed)[None]
+        given = [photo, *inputs] if inputs else photo
         return np.clip(np.asarray(model(given, training=False), "float32")[0], 0, 1)
 
     if units is not None and generator is not None:
@@ -253,8 +279,8 @@ def of_findings(
                 size=units.figures["alone"],
                 metric="style distance",
                 measure=style_distance,
-                control=lambda: without({}),
-                changed=lambda: without({"outputs": {name: gate}}),
+                control=lambda seed: without({}, seed),
+                changed=lambda seed: without({"outputs": {name: gate}}, seed),
             )
         )
     if skips is not None and generator is not None:
@@ -270,8 +296,10 @@ def of_findings(
                 size=abs(found[place]) / total / 2,
                 metric="style distance",
                 measure=style_distance,
-                control=lambda: without({}),
-                changed=lambda: without({"inputs": {(name, int(which)): lambda x: 0.5 * x}}),
+                control=lambda seed: without({}, seed),
+                changed=lambda seed: without(
+                    {"inputs": {(name, int(which)): lambda x: 0.5 * x}}, seed
+                ),
             )
         )
     return trials
