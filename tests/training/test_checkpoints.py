@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -300,10 +299,19 @@ def test_a_lock_does_not_outlive_a_process_that_is_killed(tmp_path):
         assert (tmp_path / ".lock").read_text() == f"{os.getpid()}\n"
 
 
+def test_a_folder_in_which_nothing_was_written_goes_again(tmp_path):
+    with lock.only_one(tmp_path / "runs/a"):
+        pass
+    assert os.listdir(tmp_path) == []
+    with lock.only_one(tmp_path / "runs/a"):
+        (tmp_path / "runs/a/options.json").touch()
+    assert names(tmp_path / "runs/a") == [".lock", "options.json"]
+
+
 def test_without_locks_a_training_runs_all_the_same(tmp_path, monkeypatch):
     def none(*_):
         raise OSError(37, "No locks available")
 
     monkeypatch.setattr(lock.fcntl, "flock", none)
     with lock.only_one(tmp_path / "new"), lock.only_one(tmp_path / "new"):
-        np.testing.assert_array_equal(os.listdir(tmp_path), ["new"])
+        assert os.listdir(tmp_path) == ["new"]

@@ -12,19 +12,23 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
+_FILE = ".lock"
+
 
 @contextlib.contextmanager
 def only_one(folder: pathlib.Path) -> Iterator[None]:
     """Holds a folder, which is made where it is not there, against every other process.
 
     The system holds the lock, on the file .lock in it, and gives it back however the process ends.
-    Where the file system knows no locks there is none.
+    Where the file system knows no locks there is none. A folder that was made here, and in which
+    nothing was written, goes again.
 
     Raises:
         TrainingError: where another process holds it.
     """
+    made = [each for each in (folder, *folder.parents) if not each.exists()]
     folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
+    descriptor = os.open(folder / _FILE, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         try:
             if fcntl:
@@ -42,4 +46,10 @@ def only_one(folder: pathlib.Path) -> Iterator[None]:
             os.write(descriptor, f"{os.getpid()}\n".encode())
         yield
     finally:
+        # Only where it was made here: else another may have the file open, to lock it.
+        if made and os.listdir(folder) == [_FILE]:
+            (folder / _FILE).unlink()
+            with contextlib.suppress(OSError):
+                for each in made:  # innermost first
+                    each.rmdir()
         os.close(descriptor)
