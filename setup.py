@@ -86,6 +86,7 @@ setup(
         "lazy-loader>=0.4,<1",  # the faces of the rooms
         "google-crc32c>=1.5,<2",
         "pillow>=11.3,<14",
+        "platformdirs>=4,<5",  # where what a user taught lies, on each system
         "psutil>=6,<8",
         "tqdm>=4.66,<5",
         "wrapt>=1.16,<3",  # a word when keras is imported; tensorflow needs it too

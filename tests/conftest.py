@@ -33,6 +33,7 @@ if WORKERS > 1:
 if "PYTEST_XDIST_WORKER" not in os.environ:  # those have it of the process that started them
     _home = tempfile.TemporaryDirectory(prefix="tfstyle-tests-")
     os.environ["KERAS_HOME"] = str(Path(_home.name) / "keras")
+    os.environ["XDG_DATA_HOME"] = str(Path(_home.name) / "share")  # models that were learnt
     os.environ["TFDS_DATA_DIR"] = str(Path(_home.name) / "tensorflow_datasets")
 
 # A shell that runs tests in the background starts them with SIGINT ignored; those that interrupt

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -129,7 +130,10 @@ def test_command_makes_a_model_like_the_others(model, tmp_path, monkeypatch, cap
     with quick_exports():
         assert cli.main([*arguments, "--style_size", "64"]) == 0
     assert "Learned     my_painting" in capsys.readouterr().out
-    card = json.loads((tmp_path / "saved_models" / "my_painting.json").read_text())
+    # Found by its name from every folder.
+    own = stylize.user_folder()
+    assert not (tmp_path / "saved_models").exists()
+    card = json.loads((own / "my_painting.json").read_text())
     assert card["styles"] == ["my_painting", "a", "b"]
     assert card["learned"]["painting"] == "my painting.png"
     style = "my_painting:1,b:1"
@@ -139,13 +143,41 @@ def test_command_makes_a_model_like_the_others(model, tmp_path, monkeypatch, cap
     # Alone it has the new style only.
     with quick_exports():
         assert cli.main([*arguments, "--alone", "--name", "one", "--style_size", "64"]) == 0
-    assert json.loads(Path("saved_models/one.json").read_text())["styles"] == ["one"]
+    assert json.loads((own / "one.json").read_text())["styles"] == ["one"]
     assert cli.main(["stylize", "photo.png", "--model", "one", "-o", "one.png"]) == 0
     # And it can be taught another.
     found = learning.learn(
         drawn.style("mosaic", 64), "next", model="my_painting", count=1, crop_size=48
     )
     assert found.styles == ("next", "my_painting", "a", "b")
+
+
+def test_a_name_in_use_is_refused_but_for_a_further_version_of_ones_own(
+    painted, monkeypatch, capsys
+):
+    def refuse(*_, **__):
+        raise learning.LearnError("enough")
+
+    monkeypatch.setattr(learning, "learn", refuse)
+    for name in ("taken", "other"):
+        card = {"schema": 1, "name": name, "version": 1, "versions": []}
+        folder = Path("saved_models" if name == "taken" else "elsewhere")
+        folder.mkdir(exist_ok=True)
+        (folder / f"{name}.json").write_text(json.dumps(card))
+    for given, told in (
+        (
+            ["--name=starry_night"],
+            "there is a model called so, .*starry_night.json. Give another.$",
+        ),
+        (["--name=starry_night", "--force"], "Give another.$"),
+        (["--name=taken"], "Give another.$"),
+        (["--name=taken", "-o", "saved_models"], "Give another, or --force for a further version"),
+        (["--name=taken", "--saved_models=saved_models", "--force"], "enough"),
+        (["--name=other", "-o", "elsewhere"], "Give another, or --force"),
+        (["--name=other"], "enough"),
+    ):
+        assert cli.main(["learn", "mine.png", *given]) == 2
+        assert re.search(told, capsys.readouterr().err.strip()), given
 
 
 def test_a_painting_of_any_script_names_its_model(tmp_path, monkeypatch, capsys):
@@ -201,7 +233,7 @@ def painted(tmp_path, monkeypatch, uncompiled):
 
 def command(model, *more):
     given = ["learn", "mine.png", "--model", str(model), "--count", "1", "--style_size", "64"]
-    return cli.main([*given, *more])
+    return cli.main([*given, "-o", "saved_models", "--force", *more])
 
 
 @pytest.mark.parametrize(

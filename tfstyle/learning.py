@@ -28,7 +28,11 @@ from tfstyle.training import steps
 
 # Peak memory of the painting's features and their Gram matrices, in float32: 1250 at 1024 px.
 _BYTES_PER_PIXEL = 1300
-CONTENT_LAYERS = ("block3_conv3", "block4_conv2")
+CONTENT_LAYERS = ("block4_conv2",)
+# As the networks that are taught were trained.
+_AIMS = losses.StyleWeights(
+    style_loss="wasserstein", style_depth=4, style_falloff=0.7, saliency=0.5, tv_weight=15.0
+)
 
 
 class LearnError(TfstyleError, ValueError):
@@ -68,7 +72,7 @@ def learn(
     crop_size: int = 192,
     style_size: int = 512,
     content_weight: float = 1.0,
-    style_weight: float = 12.0,
+    style_weight: float = 20.0,
     learning_rate: float | None = None,
     seed: int = 0,
     progress: Callable[[int, dict[str, float]], object] | None = None,
@@ -120,7 +124,7 @@ def learn(
         policy, backbone = "mixed_bfloat16", features.vgg16
     else:
         policy, backbone = "float32", features.vgg16_light
-    extractor = backbone((*losses.STYLE_LAYERS, *CONTENT_LAYERS), dtype=policy)
+    extractor = backbone((*_AIMS.style_layers, *CONTENT_LAYERS), dtype=policy)
     images.check_memory(
         painting.shape[:2],
         _BYTES_PER_PIXEL,
@@ -129,7 +133,8 @@ def learn(
         mend="Give a style_size of",
     )
     of_painting = extractor(painting[None])
-    grams = {layer: losses.gram(of_painting[layer]) for layer in losses.STYLE_LAYERS}
+    grams = {layer: losses.gram(of_painting[layer]) for layer in _AIMS.style_layers}
+    means = {layer: losses.channel_means(of_painting[layer]) for layer in _AIMS.style_layers}
 
     nearest = _nearest(base, len(styles), extractor, grams)
     before = keras.config.dtype_policy()
@@ -141,7 +146,8 @@ def learn(
     for here, there in zip(generator.variables, base.variables, strict=True):
         here.assign(there if here.shape == there.shape else there[nearest : nearest + 1])
     for layer in generator.layers:
-        layer.trainable = alone or isinstance(layer, layers.ConditionalInstanceNorm)
+        of_style = isinstance(layer, layers.ConditionalInstanceNorm | layers.Noise)
+        layer.trainable = alone or of_style
     if learning_rate is None:
         learning_rate = 0.003 if alone else 0.02
     step = steps.PerceptualStep(
@@ -149,6 +155,9 @@ def learn(
         extractor=extractor,
         content_extractor=backbone(CONTENT_LAYERS, dtype=policy),
         style_grams=grams,
+        style_means=means,
+        layer_weights=_AIMS.style_layers,
+        saliency=_AIMS.saliency,
         optimizer=training.adam(
             training.cosine_schedule(learning_rate, count),
             generator.trainable_variables,
@@ -157,7 +166,7 @@ def learn(
         content_layers=CONTENT_LAYERS,
         content_weight=content_weight,
         style_weight=style_weight,
-        tv_weight=0.0,
+        tv_weight=_AIMS.tv_weight,
     )
     dataset, report = data.image_batches(
         content or samples.photo_paths(), batch_size=batch_size, crop_size=crop_size, seed=seed
@@ -179,7 +188,7 @@ def learn(
     for variable, of_base, of_new in zip(
         taught.variables, base.variables, generator.variables, strict=True
     ):
-        of_new = tf.cast(of_new, tf.float32)
+        of_new = tf.cast(of_new, variable.dtype)
         if alone:
             variable.assign(of_new)
         elif variable.shape == of_base.shape:

@@ -245,6 +245,7 @@ def test_card_says_what_was_told_and_measured(exported, generator):
     ]  # fmt: skip
     assert card["schema"] == 1
     network = {"builder": "fast_generator", "arguments": {"width": 4, "depth": 1}}
+    network["arguments"]["noise"] = False
     assert card["network"] == network
     assert card["limits"][-1] == "blind to cats"
     assert (card["name"], card["version"]) == ("tiny", 1)
@@ -279,6 +280,9 @@ def test_announcement_names_every_artifact(exported, capsys):
     for path in (exported.saved_model, *exported.tflite.values(), exported.card):
         assert f"{path}" in told.split()
     assert "runs/tiny/result.jpg" in told.split()
+    # By its path, since it lies where no name is looked for.
+    use = f"Use it      tfstyle stylize photo.jpg --model {exported.tflite['float32']}"
+    assert use in told
 
 
 @pytest.mark.usefixtures("quick")

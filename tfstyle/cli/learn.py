@@ -72,9 +72,15 @@ Examples:
     parser.add_argument(
         "-o",
         "--output",
+        "--saved_models",
         metavar="DIR",
-        default="saved_models",
-        help="where the model is written; it is found by name in saved_models (default)",
+        help="where the model is written (default: a place of yours where it is found by name from "
+        "every folder; so it is in saved_models/ of the current folder)",
+    )
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="a further version of a model of that name that is there already",
     )
     parser.set_defaults(function=run)
 
@@ -84,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
     painting = jobs.read(args.painting, max_pixels=args.max_pixels, max_size=args.style_size)
     import tqdm
 
-    from tfstyle import data, export, learning, machine
+    from tfstyle import data, export, learning, machine, stylize
     from tfstyle.export import card as cards
 
     name = args.name or data.name_of(args.painting)
@@ -93,8 +99,10 @@ def run(args: argparse.Namespace) -> int:
             f"{args.painting}: no letter or digit to name a model by. Give --name NAME."
         )
 
+    folder = Path(args.output) if args.output else stylize.user_folder()
+    _check_name(name, folder, args)
     # All that can be known to be wrong with the export, before the training.
-    export.check_destination(name, args.output)
+    export.check_destination(name, folder)
     options = {key: getattr(args, key) for key in _OPTIONS}
     # Names of files need not be text, and a card is.
     file = os.fsencode(Path(args.painting).name).decode(errors="replace")
@@ -132,10 +140,10 @@ def run(args: argparse.Namespace) -> int:
     }
     try:
         exported = export.export(
-            learned.generator, name, directory=args.output, styles=learned.styles, card=card
+            learned.generator, name, directory=folder, styles=learned.styles, card=card
         )
     except Exception as error:
-        kept = learning.keep(learned, name, args.output)
+        kept = learning.keep(learned, name, folder)
         told = f"What was learned is kept: tfstyle stylize photo.jpg --model {kept}"
         if isinstance(error, TfstyleError | OSError):
             raise learning.LearnError(f"{messages.line(error)}. {told}") from error
@@ -144,5 +152,18 @@ def run(args: argparse.Namespace) -> int:
     print(f"Learned     {name}, from {learned.nearest} of {args.model}")
     for path in (exported.saved_model, *exported.tflite.values(), exported.card):
         print(f"Wrote       {path}")
-    print(f"Use it      tfstyle stylize photo.jpg --model {exported.tflite['float32']}")
+    print(f"Use it      tfstyle stylize photo.jpg --model {export.called(exported)}")
     return 0
+
+
+def _check_name(name: str, folder: Path, args: argparse.Namespace) -> None:
+    """Refuses a name that means another model, unless that shall have a further version."""
+    from tfstyle import stylize
+
+    own = folder / f"{name}.json"
+    shelved = {card["name"]: Path(card["paths"]["card"]) for card in stylize.shipped_models()}
+    there = own if own.exists() else shelved.get(name)
+    if not there or (args.force and there.resolve() == own.resolve()):
+        return
+    mend = "" if there != own else ", or --force for a further version of it"
+    raise ArgumentError(f"--name {name}: there is a model called so, {there}. Give another{mend}.")

@@ -17,6 +17,7 @@ from .saved_model import (
     TFLITE_VARIANTS as TFLITE_VARIANTS,
     Exported as Exported,
     announce as announce,
+    called as called,
     check_destination as check_destination,
     check_name as check_name,
     export as export,

@@ -27,7 +27,7 @@ import numpy as np
 import tensorflow as tf
 
 import tfstyle
-from tfstyle import files, images, machine
+from tfstyle import files, images, machine, stylize
 from tfstyle.data import samples
 from tfstyle.errors import ArgumentError
 from tfstyle.export import card as cards, convert, parity, signatures
@@ -226,6 +226,17 @@ def announce(exported: Exported, picture: str | os.PathLike) -> None:
         print(f"TFLite      {path}  ({variant}, {path.stat().st_size / 1e6:.2f} MB)")
     print(f"Card        {exported.card}")
     print(f"Picture     {picture}")
+    if exported.tflite:
+        print(f"Use it      tfstyle stylize photo.jpg --model {called(exported)}")
+
+
+def called(exported: Exported) -> str:
+    """What --model takes for it: its name where that is found, else its path."""
+    name, path = exported.card.stem, next(iter(exported.tflite.values()))
+    try:
+        return name if stylize.find(name).resolve() == path.resolve() else str(path)
+    except stylize.ModelNotFoundError:
+        return str(path)
 
 
 def _versions(folder: Path) -> list[int]:

@@ -15,6 +15,7 @@ from .shelf import (
     model_folders as model_folders,
     read_card as read_card,
     shipped_models as shipped_models,
+    user_folder as user_folder,
 )
 from .stylizer import (
     BYTES_PER_PIXEL as BYTES_PER_PIXEL,

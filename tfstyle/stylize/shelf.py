@@ -6,6 +6,8 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import platformdirs
+
 import tfstyle
 from tfstyle.errors import ArgumentError, TfstyleError, meant
 from tfstyle.stylize import runners
@@ -22,9 +24,9 @@ class ModelNotFoundError(TfstyleError, ValueError):
 def shipped_models(refused: Callable[[str], object] = lambda reason: None) -> list[dict]:
     """The cards of the models that can be loaded by name, sorted by name.
 
-    Sought in saved_models/ of the current folder, of the checkout and of the installed package; of
-    two with one name, the first. To each card is added "paths", of what there is, as strings:
-    {"card", "tflite", "tflite_float16", "tflite_dynamic", "saved_model" (its newest version)}.
+    Sought in the `model_folders`; of two with one name, the first. To each card is added "paths",
+    of what there is, as strings: {"card", "tflite", "tflite_float16", "tflite_dynamic",
+    "saved_model" (its newest version)}.
 
     Args:
         refused: is told of each card that is left out because it is of a newer tfstyle.
@@ -75,10 +77,23 @@ def check_card(card: Mapping, path: str | os.PathLike) -> None:
     )
 
 
+def user_folder() -> Path:
+    """Where what a user taught lies, whatever the current folder; it may not be there yet.
+
+    On Linux ~/.local/share/tfstyle/models, or below XDG_DATA_HOME; see platformdirs.
+    """
+    return platformdirs.user_data_path("tfstyle", appauthor=False) / "models"
+
+
 def model_folders() -> list[Path]:
-    """The folders where a model is found by its name, those that there are, in order."""
+    """The folders where a model is found by its name, those that there are, in order.
+
+    saved_models/ of the current folder, the `user_folder`, and saved_models/ of the checkout and of
+    the installed package.
+    """
     package = Path(__file__).resolve().parent.parent
-    shelves = [Path("saved_models"), package.parent / "saved_models", package / "saved_models"]
+    shelves = [Path("saved_models"), user_folder()]
+    shelves += [package.parent / "saved_models", package / "saved_models"]
     found = []
     for shelf in shelves:
         # The current folder may be gone, or another user's: then it has no models.
