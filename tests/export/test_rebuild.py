@@ -161,3 +161,13 @@ def test_the_card_of_a_newer_tfstyle_is_refused(tmp_path, photo):
     model = saved(network("fast"), tmp_path, photo, SIZE, schema=99, tfstyle="9.9")
     with pytest.raises(ArgumentError, match="schema 99, .* Install tfstyle 9.9 or newer"):
         rebuild.of_export(model)
+
+
+@pytest.mark.parametrize("noise", [False, True])
+def test_one_style_alone_gives_the_same_pictures(noise, photo):
+    several = small_models.shaken(generators.fusion_generator(styles=3, **SIZE, noise=noise))
+    single = rebuild.alone(several, 1)
+    expected = several([photo[None], np.eye(3, dtype="float32")[1:2]])
+    np.testing.assert_allclose(single(photo[None]), expected, atol=1e-5)
+    with pytest.raises(rebuild.RebuildError, match="fast_generator: not one of several styles"):
+        rebuild.alone(single, 0)

@@ -132,6 +132,26 @@ def of_run(run: str | os.PathLike) -> Rebuilt:
     return Rebuilt(generator, kind(generator), options, build)
 
 
+def alone(generator: keras.Model, style: int) -> keras.Model:
+    """One style of a `fusion_generator` as a `fast_generator`, which gives the same pictures.
+
+    Args:
+        generator: of several styles, of a known size (`description.describe`).
+        style: which, from 0.
+
+    Raises:
+        RebuildError: for another network.
+    """
+    told = description.describe(generator)
+    if _told(told, "builder") != generators.fusion_generator.__name__:
+        raise RebuildError(f"network {_told(told, 'builder')}: not one of several styles")
+    arguments = {k: v for k, v in _told(told, "arguments").items() if k != "styles"}
+    single = generators.fast_generator(**arguments)
+    for variable, of_all in zip(single.variables, generator.variables, strict=True):
+        variable.assign(of_all if of_all.shape == variable.shape else of_all[style])
+    return single
+
+
 def kind(generator: keras.Model) -> str:
     """What its second input is: "noise", "styles", or "" where it has none."""
     second = generator.inputs[1].name if len(generator.inputs) > 1 else ""
