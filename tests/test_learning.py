@@ -47,6 +47,12 @@ def uncompiled(monkeypatch):
     monkeypatch.setattr(learning, "learn", small)
 
 
+@pytest.fixture(autouse=True)
+def own_models(tmp_path, monkeypatch):
+    """What is learnt lies in a folder of each test."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "share"))
+
+
 def learn(model, **options):
     options = {"count": 12, "batch_size": 1, "crop_size": 48, "style_size": 64} | options
     return learning.learn(drawn.style("mosaic", 96), "mine", model=model, **options)

@@ -901,7 +901,7 @@ def test_a_docstring_that_begins_with_its_arguments_gives_help_too():
         ),
         (
             ["--style", "mondrain:2,scream:1", "--model", "ten_styles"],
-            "--style mondrain: did you mean mondrian. ten_styles has composition_vii, ",
+            "--style mondrain: did you mean mondrian. ten_styles has no such style. Give one of c",
         ),
     ],
 )

@@ -46,9 +46,10 @@ def check(model: str, style: Mapping[str, float] | None, photo: str) -> None:
                 f"{elsewhere[0]} --style {name}"
             )
         known = sorted({*styles, *(each for names in _styles().values() for each in names)})
-        there = (
-            f"has {', '.join(styles)}" if styles else "has one style alone, and takes no --style"
-        )
+        there = "has one style alone, and takes no --style"
+        if styles:
+            told = ", ".join(styles)
+            there = f"has no such style. Give one of {told}, or 0 to {len(styles) - 1}"
         raise ArgumentError(f"--style {name}: {meant(name, known)}{model} {there}")
 
 

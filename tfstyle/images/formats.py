@@ -255,8 +255,11 @@ def _chunks(png: bytes) -> Iterator[tuple[int, int, bytes]]:
 def _without_pixels(png: bytes) -> bytes:
     """A PNG of one pixel with the texts, profile, EXIF and resolution of another.
 
-    EXIF may stand behind the pixels, and Pillow decodes all of them to come to it.
+    EXIF may stand behind the pixels, and Pillow decodes all of them to come to it. What does not
+    begin as a PNG does stays as it is, for Pillow to say so.
     """
+    if png[12:16] != b"IHDR":
+        return png
     kept = [
         png[start:end]
         for start, end, chunk in _chunks(png)
