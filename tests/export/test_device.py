@@ -440,7 +440,7 @@ def test_a_refusal_is_exit_code_1_and_leaves_nothing(generator, tmp_path, monkey
 @pytest.mark.parametrize(
     ("flags", "told"),
     [
-        (["--tflite", "int4"], "int4: did you mean int8? give float32, float16, dynamic, int8"),
+        (["--tflite", "int4"], "int4: give float32, float16, dynamic, int8"),
         (["--tflite", "float32", "--size", "64"], "64: give height and width, such as 384x512"),
         (["--tflite", "float32", "--size", "0x9"], "0x9: give height and width"),
         (["--tflite", "int8"], "int8 needs --calibration"),

@@ -32,7 +32,7 @@ SIZES = ((48, 64), (64, 48))
 
 @pytest.fixture(scope="module")
 def fusion():
-    return shaken(generators.fusion_generator(styles=3, width=4, depth=1))
+    return shaken(generators.fusion_generator(styles=3, width=4, depth=1, noise=True))
 
 
 @pytest.fixture(scope="module")
