@@ -31,7 +31,12 @@ _BYTES_PER_PIXEL = 1300
 CONTENT_LAYERS = ("block4_conv2",)
 # As the networks that are taught were trained.
 _AIMS = losses.StyleWeights(
-    style_loss="wasserstein", style_depth=4, style_falloff=0.7, saliency=0.5, tv_weight=15.0
+    style_loss="wasserstein",
+    style_depth=4,
+    style_falloff=0.7,
+    saliency=0.5,
+    tv_weight=15.0,
+    checkerboard_weight=0.2,
 )
 
 
@@ -167,6 +172,8 @@ def learn(
         content_weight=content_weight,
         style_weight=style_weight,
         tv_weight=_AIMS.tv_weight,
+        # Of crops in which the periods can be told.
+        checkerboard_weight=_AIMS.checkerboard_weight if crop_size >= 128 else 0.0,
     )
     dataset, report = data.image_batches(
         content or samples.photo_paths(), batch_size=batch_size, crop_size=crop_size, seed=seed
