@@ -23,7 +23,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     model = library.default("learning.learn", "model")
     parser = commands.add_parser(
         "learn",
-        help="make a model of a painting of your own, in about a minute",
+        help="make a model of a painting of your own, in about two minutes",
         description="Teaches a model of several styles one more: a painting of your own.",
         epilog=f"""\
 Only the style's own numbers are fitted; all else is that of {model}. The new model has the new

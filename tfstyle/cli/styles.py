@@ -34,8 +34,8 @@ def check(model: str, style: Mapping[str, float] | None, photo: str) -> None:
             raise ArgumentError(
                 f"--style {name}: a picture, and {model} paints in styles that it was trained on. "
                 f"In the style of that picture: tfstyle optimize {photo} --style {name} -o OUT.png "
-                f"(a minute or two for a photo), or once tfstyle learn {name} --name mine (a "
-                "minute) and then --model mine"
+                f"(a minute or two for a photo), or once tfstyle learn {name} --name mine "
+                "(two minutes) and then --model mine"
             )
         if not card:
             return  # nothing tells what it has: the model itself does, when it is loaded

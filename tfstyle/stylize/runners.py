@@ -222,9 +222,10 @@ class TFLiteRunner(Runner):
         return self._call("tiles", **given, origin=origin)["stylized"]
 
     def _call(self, signature, **given):
+        # A delegate is made at the first call.
         with quiet.native():
             runner = self._interpreter.get_signature_runner(signature)
-        return runner(**{key: given[key] for key in runner.get_input_details()})
+            return runner(**{key: given[key] for key in runner.get_input_details()})
 
 
 class SavedModelRunner(Runner):
