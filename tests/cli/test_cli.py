@@ -19,7 +19,7 @@ import tensorflow as tf
 
 from tests.desks import complaint, is_negative, picture, stylized
 from tfstyle import cli, data, export, features, files, images, machine, metrics, stylize, training
-from tfstyle.cli import jobs, library
+from tfstyle.cli import jobs, library, messages
 from tfstyle.cli.program import documented
 from tfstyle.errors import ArgumentError
 
@@ -733,6 +733,21 @@ def test_a_flag_without_default_is_required(capsys):
     assert "--style" in capsys.readouterr().err
     assert program(paint, "--style=x") == 0
     assert calls == ["x"]
+
+
+def test_a_package_that_is_missing_is_named_but_for_one_of_tfstyle(capsys):
+    def fail(name):
+        def run():
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+        return run
+
+    for name in ("tensorflow", "keras.src"):
+        assert messages.exit_code("tfstyle", fail(name)) == 2
+        told = capsys.readouterr().err
+        assert told.count("\n") == 1 and f"this needs {name}, which is not installed" in told
+    assert messages.exit_code("tfstyle", fail("tfstyle.nothing")) == 1
+    assert "a fault of tfstyle" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

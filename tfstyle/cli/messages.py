@@ -70,6 +70,14 @@ def exit_code(prog: str, function: Callable[[], int], *, debug: bool = False) ->
         if refused := files.refusal(error):
             complain(line(refused), "error: ", prog)
             return 2
+        if isinstance(error, ModuleNotFoundError) and error.name and not _is_own(error.name):
+            complain(
+                f"this needs {error.name}, which is not installed here: pip install tfstyle (what "
+                "runs without TensorFlow: stylize --runtime tflite, client over http, models, web)",
+                "error: ",
+                prog,
+            )
+            return 2
         complain(
             f"{type(error).__name__}: {line(error) or 'without a word'} (a fault of tfstyle, not "
             f"yours: please tell it at {REPORT}; --debug shows where it comes from)",
@@ -77,6 +85,11 @@ def exit_code(prog: str, function: Callable[[], int], *, debug: bool = False) ->
             prog,
         )
         return 1
+
+
+def _is_own(module: str) -> bool:
+    """Whether a module that is missing is one of tfstyle, which then is at fault."""
+    return module.partition(".")[0] in ("tfstyle", "pipelines")
 
 
 @contextlib.contextmanager
