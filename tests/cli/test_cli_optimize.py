@@ -357,7 +357,7 @@ def test_what_is_wrong_in_a_style_is_named(desk, painter, style, told, capsys):
         (["-o", "out.png"], "CONTENT is missing"),
         (["photo.png", "-o", "out.png"], "--style is missing"),
         (["c.png", "--style", "a.png", "-o", "out.png"], "c.png: No such file"),
-        ([".", "--style", "a.png", "-o", "out.png"], ".: Is a directory"),
+        ([".", "--style", "a.png", "-o", "out.png"], "several inputs need a folder. Give one, such as out/"),
         (["notes.txt", "--style", "a.png", "-o", "out.png"], "notes.txt: not an image"),
         (["photo.png", "--style", "notes.txt", "-o", "out.png"], "notes.txt: not an image"),
         (["photo.png", "--style", "a.png:1:notes.txt", "-o", "out.png"], "notes.txt: not an image"),
@@ -926,3 +926,27 @@ def test_the_command_keeps_freed_memory_for_the_process(desk, painter, monkeypat
     monkeypatch.setattr(machine, "keep_freed_memory", lambda: called.append(len(painter.calls)))
     assert optimize() == 0
     assert called == [0]
+
+
+# -- several photos ---------------------------------------------------------------------------
+
+
+def test_folders_and_several_photos_are_painted_one_by_one(desk, painter, photo, capsys):
+    for name in ("more/x.png", "more/deep/y.jpg", "more/broken.png"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        images.write(name, photo)
+    Path("more/broken.png").write_bytes(Path("more/broken.png").read_bytes()[:200])
+    assert run("photo.png", "more", "--style", "a.png", "-o", "out", "--steps=3") == 2
+    assert "more/broken.png: " in capsys.readouterr().err
+    made = sorted(str(path) for path in Path("out").rglob("*.*"))
+    assert made == ["out/deep/y.jpg", "out/photo.png", "out/x.png"]
+    assert [call["steps"] for call in painter.calls] == [3, 3, 3]
+    # Each can be made again by itself.
+    assert noted("out/x.png")["content"] == "more/x.png"
+
+
+@pytest.mark.parametrize("flags", [["--again=photo.png"], ["--video=x.mp4"]])
+def test_what_is_of_one_picture_is_refused_for_several(desk, painter, flags, capsys):
+    assert run("photo.png", "a.png", "--style", "a.png", "-o", "out", *flags) == 2
+    assert f"{flags[0].partition('=')[0]} with several photos" in complaint(capsys)
+    assert not painter.calls and not Path("out").exists()

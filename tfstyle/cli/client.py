@@ -24,7 +24,7 @@ the final format are worked out here.
 Examples:
   tfstyle client http://localhost:8501 photo.jpg -o out.png
   tfstyle client grpc://localhost:8500 photos/ -o painted/ --model {parsing.MODEL} --max_size 1024
-  tfstyle client http://localhost:8501 photo.jpg -o out.jpg --model fusion --style 0:2,3:1""",
+  tfstyle client http://localhost:8501 photo.jpg -o out.jpg --model ten_styles --style 0:2,3:1""",
     )
     parser.add_argument("url", metavar="URL", help="of the server, see below")
     parser.add_argument(

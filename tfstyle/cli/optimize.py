@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from tfstyle.cli import jobs, library, messages, notes, parsing, recipe
-from tfstyle.errors import ArgumentError
+from tfstyle.errors import ArgumentError, TfstyleError
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -35,7 +35,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
         "optimize",
         help="paint one photo in the style of any pictures, in minutes",
-        usage="tfstyle optimize CONTENT --style S [--style S ...] -o OUT [flags]\n"
+        usage="tfstyle optimize CONTENT ... --style S [--style S ...] -o OUT [flags]\n"
         "       tfstyle optimize --again PICTURE -o OUT [flags]",
         description="Paints a photo in the style of any pictures; needs minutes, but no model.",
         epilog=f"""\
@@ -53,7 +53,9 @@ Ctrl-C writes the picture so far (exit code 130); a second one ends at once and 
     )
     # So that most flags have one line.
     parser.formatter_class = functools.partial(parser.formatter_class, max_help_position=27)
-    parser.add_argument("content", nargs="?", metavar="CONTENT", help="the photo")
+    parser.add_argument(
+        "content", nargs="*", metavar="CONTENT", help="the photo; several, or folders, with -o DIR"
+    )
     parser.add_argument(
         "--style",
         action="append",
@@ -106,6 +108,36 @@ Ctrl-C writes the picture so far (exit code 130); a second one ends at once and 
 
 def run(args: argparse.Namespace) -> int:
     """Runs `tfstyle optimize`; returns the exit code."""
+    if len(args.content) > 1 or any(map(os.path.isdir, args.content)):
+        return _run_several(args)
+    args.content = args.content[0] if args.content else None
+    return _run_one(args)
+
+
+def _run_several(args: argparse.Namespace) -> int:
+    """One photo after the other; what goes wrong with one does not stop the others."""
+    for flag, given in (("--again", args.again), ("--video", args.video)):
+        if given:
+            raise ArgumentError(f"{flag} with several photos: it is of one. Give them one by one.")
+    planned, errors = jobs.plan(args.content, args.output, "optimize")
+    done = []
+    for source, target in planned:
+        if not isinstance(source, Path):
+            errors.append((str(source or "-"), ArgumentError("give files and folders")))
+            continue
+        one = argparse.Namespace(**vars(args) | {"content": str(source), "output": str(target)})
+        try:
+            if code := _run_one(one):
+                return code  # Ctrl-C
+        except (TfstyleError, OSError, MemoryError) as error:
+            errors.append((str(source), error))
+            continue
+        done.append({"input": str(source), "output": str(target)})
+    return jobs.report(errors, done)
+
+
+def _run_one(args: argparse.Namespace) -> int:
+    """Paints `args.content`, a file, or what --again says."""
     # Nothing here needs TensorFlow before all that can be wrong has been looked at.
     from tfstyle import images
 

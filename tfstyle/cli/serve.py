@@ -31,7 +31,7 @@ contract; it is for trying out and for tests, not for the open network.
 
 Examples:
   tfstyle serve starry_night
-  tfstyle serve mine fusion --dir serving/ --write_only
+  tfstyle serve starry_night ten_styles --dir serving/ --write_only
   tfstyle serve starry_night --dev
   curl localhost:{rest_port}/v1/models/starry_night
   tfstyle client http://localhost:{rest_port} photo.jpg -o out.png""",

@@ -38,7 +38,7 @@ Examples:
   tfstyle stylize photos/ -o painted/ --max_size 1024
   tfstyle stylize photo.jpg -o soft.jpg --strength 0.5 --preserve_color
   tfstyle stylize photo.jpg --model saved_models/mine.dynamic.tflite --compare
-  tfstyle stylize photo.jpg --model fusion --style swirls:2,mosaic:1
+  tfstyle stylize photo.jpg --model ten_styles --style scream:2,udnie:1
   curl -s https://example.org/photo.jpg | tfstyle stylize - | display
   tfstyle stylize camera -o door.jpg --runtime tflite
 
