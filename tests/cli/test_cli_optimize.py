@@ -357,7 +357,10 @@ def test_what_is_wrong_in_a_style_is_named(desk, painter, style, told, capsys):
         (["-o", "out.png"], "CONTENT is missing"),
         (["photo.png", "-o", "out.png"], "--style is missing"),
         (["c.png", "--style", "a.png", "-o", "out.png"], "c.png: No such file"),
-        ([".", "--style", "a.png", "-o", "out.png"], "several inputs need a folder. Give one, such as out/"),
+        (
+            [".", "--style", "a.png", "-o", "out.png"],
+            "several inputs need a folder. Give one, such as out/",
+        ),
         (["notes.txt", "--style", "a.png", "-o", "out.png"], "notes.txt: not an image"),
         (["photo.png", "--style", "notes.txt", "-o", "out.png"], "notes.txt: not an image"),
         (["photo.png", "--style", "a.png:1:notes.txt", "-o", "out.png"], "notes.txt: not an image"),
