@@ -21,7 +21,7 @@ class ArgumentError(TfstyleError, ValueError):
 
 
 def meant(word: str, words: Iterable[str]) -> str:
-    """ "did you mean WORD? " of the one of `words` that is nearest; "" where none is near."""
+    """The question "did you mean WORD? ", of the nearest of `words`; "" where none is near."""
     folded = {each.lower().replace("-", "_"): each for each in words}
     near = difflib.get_close_matches(word.lower().replace("-", "_"), folded, n=1, cutoff=0.8)
     return f"did you mean {folded[near[0]]}? " if near else ""

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import types
 from collections.abc import Iterator, Sequence
+from typing import IO
 
 # Lines that say nothing that a user could or should mend.
 _CHATTER = re.compile(
@@ -34,29 +35,41 @@ _CHATTER = re.compile(
 
 
 @contextlib.contextmanager
-def native() -> Iterator[None]:
-    """What is written to standard error meanwhile comes out at the end, without the chatter."""
+def into(file: IO[bytes]) -> Iterator[bool]:
+    """What is written to standard error meanwhile, by native code too, goes into an open file.
+
+    Yields:
+        Whether there is a standard error at all.
+    """
     try:
         sys.stderr.flush()
         kept = os.dup(2)
-    except (AttributeError, OSError, ValueError):  # no standard error at all
-        yield
+    except (AttributeError, OSError, ValueError):
+        yield False
         return
     try:
-        with tempfile.TemporaryFile() as said:
-            os.dup2(said.fileno(), 2)
-            try:
-                yield
-            finally:
-                with contextlib.suppress(OSError, ValueError):
-                    sys.stderr.flush()
-                os.dup2(kept, 2)
-                said.seek(0)
-                for line in said:
-                    if not _CHATTER.search(line):
-                        os.write(2, line)
+        os.dup2(file.fileno(), 2)
+        yield True
     finally:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.flush()
+        os.dup2(kept, 2)
         os.close(kept)
+
+
+@contextlib.contextmanager
+def native() -> Iterator[None]:
+    """What is written to standard error meanwhile comes out at the end, without the chatter."""
+    with tempfile.TemporaryFile() as said:
+        there = False
+        try:
+            with into(said) as there:
+                yield
+        finally:
+            said.seek(0)
+            for line in said if there else ():
+                if not _CHATTER.search(line):
+                    os.write(2, line)
 
 
 class _Quietly(importlib.abc.MetaPathFinder):

@@ -18,6 +18,7 @@ import pytest
 from PIL import Image, ImageCms
 
 import tfstyle
+from tests.desks import complaint
 from tfstyle import cli, features, gatys, images, machine
 from tfstyle.cli import recipe
 from tfstyle.errors import ArgumentError
@@ -123,15 +124,6 @@ def noted(path="out.png") -> dict:
 
 def files() -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in sorted(Path().rglob("*")) if path.is_file()}
-
-
-def complaint(capsys) -> str:
-    """What was said on stderr, which is the one line that is left to say."""
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.count("\n") == 1
-    assert captured.err.startswith("tfstyle")
-    return captured.err
 
 
 # -- help and defaults ------------------------------------------------------------------------

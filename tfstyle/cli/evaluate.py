@@ -96,9 +96,6 @@ def run(args: argparse.Namespace) -> int:
     pairs = _pairs(found, args.content, errors)
     limit = {"max_pixels": args.max_pixels}
     style = jobs.read(args.style, **limit)
-    missing = [photo for _, photo in pairs if not photo.exists()]
-    if missing:
-        raise ArgumentError(f"{missing[0]}: no such file.")
     extractor, alexnet = features.vgg16(metrics.LAYERS), features.alexnet()
     hand: metrics.BrushworkJudge | None = None
     scores, outputs, contents = [], [], []
@@ -119,12 +116,7 @@ def run(args: argparse.Namespace) -> int:
     if args.csv and scores:
         _write_csv(Path(args.csv), outputs, contents, scores)
     _print(args, outputs, contents, scores, kernel)
-    for name, why in errors:
-        text = jobs.hinted(why, "--size")
-        messages.complain(text if text.startswith(name) else f"{name}: {text}", "error: ")
-    if errors and len(found) > 1:
-        messages.complain(f"{len(errors)} of {len(found)} could not be evaluated")
-    return 2 if errors else 0
+    return jobs.report(errors, outputs, verb="evaluated", size_flag="--size")
 
 
 def _works(args: argparse.Namespace) -> list[Path]:
@@ -258,8 +250,9 @@ def _pairs(
             f"--content: {len(contents)} photos for {len(outputs)} pictures. Give one for all, one "
             "for each in the same order, or a folder with photos of the same names."
         )
-    if len(contents) == 1 and not os.path.exists(contents[0]):
-        raise ArgumentError(f"{contents[0]}: no such file.")
+    for content in contents:
+        if not os.path.exists(content):
+            raise ArgumentError(f"{content}: no such file.")
     given = [Path(content) for content in contents] * (len(outputs) // len(contents))
     return list(zip([output for output, _ in outputs], given, strict=True))
 

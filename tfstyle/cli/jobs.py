@@ -365,12 +365,14 @@ def hinted(error: BaseException, size_flag: str = "--max_size") -> str:
     return text
 
 
-def report(errors: list, done: list) -> int:
-    """Names what could not be painted, after `work`; returns the exit code."""
+def report(
+    errors: list, done: list, *, verb: str = "stylized", size_flag: str = "--max_size"
+) -> int:
+    """Names what could not be done, after `work`; returns the exit code."""
     for name, error in errors:
-        text = hinted(error)
+        text = hinted(error, size_flag)
         messages.complain(text if text.startswith(name) else f"{name}: {text}", "error: ")
     total = len(errors) + len(done)
     if errors and total > 1:
-        messages.complain(f"{len(errors)} of {total} could not be stylized")
+        messages.complain(f"{len(errors)} of {total} could not be {verb}")
     return 2 if errors else 0

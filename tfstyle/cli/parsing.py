@@ -6,7 +6,7 @@ import math
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, NoReturn
 
 from absl.flags import argparse_flags
@@ -77,8 +77,7 @@ class Parser(argparse_flags.ArgumentParser):
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:
             words = [str(each) for each in action.choices]
-            near = meant(str(value), words)
-            raise argparse.ArgumentError(action, f"{value}: {near}give {', '.join(words)}")
+            raise argparse.ArgumentError(action, _none_of(str(value), words))
 
     def error(self, message: str) -> NoReturn:
         """Says in one line what is wrong with the arguments, and ends with exit code 2."""
@@ -96,6 +95,11 @@ def with_homes(argument: str) -> str:
         lambda match: match["before"] + os.path.expanduser(match["home"]),
         argument,
     )
+
+
+def _none_of(text: str, words: Collection[str]) -> str:
+    """What is said of a word that is none of those there are."""
+    return f"{text}: {meant(text, words)}give {', '.join(words)}"
 
 
 class _Verbosity(argparse.Action):
@@ -148,8 +152,7 @@ def choice(choices: Sequence[str]) -> Callable:
 
     def parse(text: str) -> str:
         if text not in choices:
-            near = meant(text, choices)
-            raise argparse.ArgumentTypeError(f"{text}: {near}give {', '.join(choices)}")
+            raise argparse.ArgumentTypeError(_none_of(text, choices))
         return text
 
     return parse
@@ -162,8 +165,7 @@ def word(words: dict, other: Callable | None = None) -> Callable:
         if text in words:
             return words[text]
         if other is None:
-            near = meant(text, words)
-            raise argparse.ArgumentTypeError(f"{text}: {near}give {', '.join(words)}")
+            raise argparse.ArgumentTypeError(_none_of(text, words))
         try:
             return other(text)
         except argparse.ArgumentTypeError as error:

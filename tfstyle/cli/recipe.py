@@ -109,8 +109,8 @@ def style_loss_of(picture: str) -> dict[str, Any]:
         options = _remembered(picture)["options"]
     except ArgumentError:
         return {}
-    layers = losses.STYLE_LAYERS[: options["style_depth"]]
-    weights = {layer: options["style_falloff"] ** depth for depth, layer in enumerate(layers)}
+    depth, falloff = options["style_depth"], options["style_falloff"]
+    weights = losses.falling(losses.STYLE_LAYERS, depth, falloff)
     return {"style_loss": options["style_loss"], "style_layers": weights}
 
 

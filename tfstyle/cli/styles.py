@@ -1,5 +1,6 @@
 """What --style means of a model, looked up before it is loaded."""
 
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -39,29 +40,19 @@ def check(model: str, style: Mapping[str, float] | None, photo: str) -> None:
             )
         if not card:
             return  # nothing tells what it has: the model itself does, when it is loaded
-        if elsewhere := having(name):
+        of_models = {each["name"]: each.get("styles") or [] for each in stylize.shipped_models()}
+        if elsewhere := [other for other, theirs in of_models.items() if name in theirs]:
             raise ArgumentError(
                 f"--style {name}: {model} has no such style, {' and '.join(elsewhere)} "
                 f"{'has' if len(elsewhere) == 1 else 'have'}: tfstyle stylize {photo} --model "
                 f"{elsewhere[0]} --style {name}"
             )
-        known = sorted({*styles, *(each for names in _styles().values() for each in names)})
+        known = sorted({*styles, *itertools.chain(*of_models.values())})
         there = "has one style alone, and takes no --style"
         if styles:
             told = ", ".join(styles)
             there = f"has no such style. Give one of {told}, or 0 to {len(styles) - 1}"
         raise ArgumentError(f"--style {name}: {meant(name, known)}{model} {there}")
-
-
-def having(name: str) -> list[str]:
-    """The models of the shelf that have a style of that name."""
-    return [model for model, styles in _styles().items() if name in styles]
-
-
-def _styles() -> dict[str, list[str]]:
-    from tfstyle import stylize
-
-    return {card["name"]: card.get("styles") or [] for card in stylize.shipped_models()}
 
 
 def tell_first(model: str, styles: list[str]) -> None:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tfstyle import images
+from tfstyle import images, quiet
 from tfstyle.export import flatbuffer
 from tfstyle.export.errors import DeviceError
 
@@ -286,18 +285,7 @@ def _examples(source: Source, photos, size) -> list[dict[str, np.ndarray]]:
 
 
 @contextlib.contextmanager
-def _silent():
+def _silent() -> Iterator[None]:
     """Drops what the converter's C++ writes to standard error: its errors come as exceptions."""
-    try:
-        sys.stderr.flush()
-        kept = os.dup(2)
-    except OSError:  # no standard error at all
+    with open(os.devnull, "wb") as nowhere, quiet.into(nowhere):
         yield
-        return
-    try:
-        with open(os.devnull, "wb") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)

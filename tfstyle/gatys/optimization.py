@@ -18,7 +18,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfstyle import features, images, machine
+from tfstyle import features, images, losses, machine
 from tfstyle.errors import ArgumentError
 from tfstyle.gatys.balance import Balance
 from tfstyle.gatys.lbfgs import Lbfgs
@@ -290,10 +290,7 @@ def optimize(
         and not (weights or style_layers or content_layers)
     )
     if style_layers is None:
-        style_layers = {
-            layer: style_falloff**place
-            for place, layer in enumerate(network.style_layers[:style_depth])
-        }
+        style_layers = losses.falling(network.style_layers, style_depth, style_falloff)
     style_layers = _normalised(style_layers, "style_layers")
     content_layers = _normalised(
         network.content_layers if content_layers is None else content_layers, "content_layers"

@@ -25,6 +25,7 @@ from .style import (
     channel_means as channel_means,
     content_loss as content_loss,
     covariance_root as covariance_root,
+    falling as falling,
     gatys_content_loss as gatys_content_loss,
     gatys_style_loss as gatys_style_loss,
     gram as gram,

@@ -4,7 +4,7 @@ Adversarial losses take the discriminator's outputs before any sigmoid ("logits"
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import tensorflow as tf
@@ -15,6 +15,11 @@ from tfstyle.errors import ArgumentError
 # (https://arxiv.org/abs/1508.06576), by their Keras names in VGG16 and VGG19.
 STYLE_LAYERS = ("block1_conv1", "block2_conv1", "block3_conv1", "block4_conv1", "block5_conv1")
 CONTENT_LAYER = "block4_conv2"
+
+
+def falling(layers: Sequence[str], depth: int, falloff: float) -> dict[str, float]:
+    """{layer: weight} of the first `depth` layers, each `falloff` times that of the one before."""
+    return {layer: falloff**place for place, layer in enumerate(layers[:depth])}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,7 +5,7 @@ import math
 from typing import Literal
 
 from tfstyle.errors import ArgumentError
-from tfstyle.losses.style import CONTENT_LAYER, STYLE_LAYERS
+from tfstyle.losses.style import CONTENT_LAYER, STYLE_LAYERS, falling
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,9 +106,9 @@ class StyleWeights(Weights):
     @property
     def style_layers(self) -> dict[str, float]:
         """{layer: weight} of the style loss; they sum to 1."""
-        layers = STYLE_LAYERS[: self.style_depth]
-        weights = [self.style_falloff**depth for depth in range(len(layers))]
-        return {layer: weight / sum(weights) for layer, weight in zip(layers, weights, strict=True)}
+        weights = falling(STYLE_LAYERS, self.style_depth, self.style_falloff)
+        total = sum(weights.values())
+        return {layer: weight / total for layer, weight in weights.items()}
 
 
 @dataclasses.dataclass(frozen=True)
