@@ -18,11 +18,17 @@ times `tfstyle optimize --preset preview` from start to end of the process.
     python benchmarks/gatys.py --hand --presets=default,classic
 
 paints each pair with each preset and prints what `tfstyle evaluate` does: distances, and the
-measures of the painter's hand.
+measures of the painter's hand. With
+
+    --peer='python PATH/style_transfer.py {content} {style} -o {output} -s {size}'
+
+another program paints the same pairs in turn, a command in which the names in braces are filled in:
+PNG files in, and one out. Its time is that of the whole process, ours that of the call.
 """
 
 import argparse
 import os
+import shlex
 import statistics
 import subprocess
 import sys
@@ -55,6 +61,7 @@ def main():
     parser.add_argument("--preview", action="store_true", help="time the preview preset instead")
     parser.add_argument("--hand", action="store_true", help="measure the painter's hand instead")
     parser.add_argument("--presets", default="default,classic", help="with --hand")
+    parser.add_argument("--peer", default="", help="with --hand: a command, see above")
     options = parser.parse_args()
     from tfstyle import machine
 
@@ -205,16 +212,17 @@ def preview(options):
 def hand(options):
     import dataclasses
 
-    from tfstyle import features, gatys, images, metrics
+    from tfstyle import features, images, metrics
 
     extractor = features.vgg16(metrics.LAYERS)
     for content_name, style_name, content, style in pairs(options):
         judge = metrics.BrushworkJudge(style, extractor=extractor, size=options.size)
-        for preset in options.presets.split(","):
-            keywords = {"size": options.size}
-            keywords |= gatys.PRESETS[preset] if preset != "default" else {}
-            made = gatys.optimize(content, [gatys.Style(style)], **keywords)
-            picture = images.from_uint8(images.to_uint8(made.image))
+        methods = [preset for preset in options.presets.split(",") if preset]
+        for method in [*methods, *(["peer"] if options.peer else [])]:
+            if method == "peer":
+                picture, how = painted_by_peer(options, content, style)
+            else:
+                picture, how = painted_by_preset(options, method, content, style)
             scores = metrics.evaluate(
                 picture, content, style, extractor=extractor, size=options.size
             )
@@ -222,14 +230,45 @@ def hand(options):
             told = ", ".join(
                 f"{key} {value:.3f}" for key, value in found.items() if value is not None
             )
-            print(
-                f"{content_name} in {style_name}, {preset}: {made.seconds:.0f} s, weight "
-                f"{made.style_weight:.1f}, own content loss {made.losses['content']:.3f}, {told}",
-                flush=True,
-            )
+            print(f"{content_name} in {style_name}, {method}: {how}, {told}", flush=True)
             if options.out:
                 options.out.mkdir(parents=True, exist_ok=True)
-                images.write(options.out / f"{content_name}_{style_name}_{preset}.png", picture)
+                images.write(options.out / f"{content_name}_{style_name}_{method}.png", picture)
+
+
+def painted_by_preset(options, preset, content, style):
+    """The picture, and how it came about in words."""
+    from tfstyle import gatys, images
+
+    keywords = {"size": options.size}
+    keywords |= gatys.PRESETS[preset] if preset != "default" else {}
+    made = gatys.optimize(content, [gatys.Style(style)], **keywords)
+    how = f"{made.seconds:.0f} s, weight {made.style_weight:.1f}"
+    how += f", own content loss {made.losses['content']:.3f}"
+    return images.from_uint8(images.to_uint8(made.image)), how
+
+
+def painted_by_peer(options, content, style):
+    """As `painted_by_preset`, by the command of --peer."""
+    from tfstyle import images
+
+    with tempfile.TemporaryDirectory() as folder:
+        names = {name: Path(folder) / f"{name}.png" for name in ("content", "style", "output")}
+        images.write(names["content"], content)
+        images.write(names["style"], style)
+        filled = names | {"size": options.size}
+        command = [part.format(**filled) for part in shlex.split(options.peer)]
+        start = time.perf_counter()
+        done = subprocess.run(command, capture_output=True, text=True)
+        seconds = time.perf_counter() - start
+        if done.returncode or not names["output"].exists():
+            sys.exit(
+                f"--peer {shlex.join(command)}: status {done.returncode}; {done.stderr[-500:]}"
+            )
+        picture = images.read(names["output"])
+    if picture.shape != content.shape:
+        picture = images.resize(picture, content.shape[:2])
+    return picture, f"{seconds:.0f} s"
 
 
 if __name__ == "__main__":
