@@ -88,6 +88,7 @@ setup(
         "pillow>=11.3,<14",
         "platformdirs>=4,<5",  # where what a user taught lies, on each system
         "psutil>=6,<8",
+        "scikit-image>=0.25,<1",  # finds faces
         "tqdm>=4.66,<5",
         "wrapt>=1.16,<3",  # a word when keras is imported; tensorflow needs it too
     ],

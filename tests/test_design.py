@@ -28,6 +28,7 @@ DISTRIBUTIONS |= {
     "c2pa": "c2pa-python",
     "grpc": "grpcio",
     "google": "protobuf",
+    "skimage": "scikit-image",
     "tensorflow_serving": "tensorflow-serving-api",
 }
 

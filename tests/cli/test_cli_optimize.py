@@ -103,6 +103,7 @@ PAPERS = {
     "style_depth": 5,
     "style_falloff": 1.0,
     "saliency": 0.0,
+    "keep": "off",
 }
 PAPER_WEIGHTS = {"content_weight": 3, "style_weight": 1000.0}
 
@@ -233,6 +234,17 @@ def test_the_picture_to_start_from_can_be_a_file(desk, painter, photo):
     assert np.abs(painter.options["init"] - (1 - photo[::-1])).max() < 0.003
     assert noted()["options"]["init"] == "b.png"
     assert "b.png" in noted()["sha256"]
+
+
+def test_what_to_keep_can_be_a_mask_of_any_size(desk, painter, photo):
+    mask = np.zeros((10, 20, 3), np.float32)
+    mask[:, 10:] = 1
+    images.write("mask.png", mask)
+    assert optimize("--keep", "mask.png") == 0
+    np.testing.assert_array_equal(painter.options["keep"], mask[..., 0])
+    assert noted()["options"]["keep"] == "mask.png" and "mask.png" in noted()["sha256"]
+    assert optimize("--keep=off") == 0
+    assert painter.options["keep"] == "off" and noted()["options"]["keep"] == "off"
 
 
 # -- styles -----------------------------------------------------------------------------------
@@ -806,7 +818,7 @@ def test_a_picture_of_before_newer_options_is_made_again_without_them(desk, pain
     assert optimize("--preset=classic") == 0
     settings = noted()
     newer = {"target": "off", "style_depth": 5, "style_falloff": 1.0, "saliency": 0.0}
-    newer |= {"padding": "zero"}
+    newer |= {"padding": "zero", "keep": "off"}
     for name in newer:
         del settings["options"][name]
     images.write("old.png", images.read("out.png"), text={SETTINGS: json.dumps(settings)})

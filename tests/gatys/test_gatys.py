@@ -25,6 +25,7 @@ def _tiny_backbone(tiny_extractor, monkeypatch):
         lambda layers, *, weights=None, pooling="max", padding="zero", dtype="float32": (
             tiny_extractor
         ),
+        kept_layers=("block1_conv1", "block2_conv1"),
     )
 
 
@@ -547,11 +548,44 @@ def test_without_a_weight_of_the_style_the_default_target_leads(content, swirls)
         ({"style_falloff": 0.0}, "style_falloff 0.0: give more than 0"),
         ({"style_depth": 0}, "style_depth 0: give at least 1"),
         ({"saliency": 1.5}, r"saliency 1\.5: give 0 to 1"),
+        ({"keep": "hands"}, "keep 'hands': give faces, off or a region"),
+        ({"keep": np.full((3, 3), 2.0)}, r"keep of shape \(3, 3\): give \[h, w\] with values"),
     ],
 )
 def test_values_that_cannot_be_are_refused_by_name(content, swirls, options, told):
     with pytest.raises(ValueError, match=told):
         optimize(content, [swirls], **options)
+
+
+def test_what_is_to_keep_stays_nearer_to_the_photo_and_the_rest_does_not(content, swirls):
+    left = np.zeros((10, 10))
+    left[:, :5] = 1
+    small = {"size": 64, "min_size": 48, "steps": 12, "precision": "float32", "style_weight": 100.0}
+    painted = {
+        name: gatys.optimize(content, [gatys.Style(swirls)], keep=keep, **small).image
+        for name, keep in {"none": "off", "left": left}.items()
+    }
+    photo = images.resize(content, painted["none"].shape[:2])
+    middle = photo.shape[1] // 2
+    off = {name: np.abs(image - photo) for name, image in painted.items()}
+    assert off["left"][:, :middle].mean() < 0.85 * off["none"][:, :middle].mean()
+    assert off["left"][:, middle:].mean() > 0.95 * off["none"][:, middle:].mean()
+
+
+def test_faces_are_kept_where_there_are_any(content, swirls, monkeypatch):
+    asked = []
+    monkeypatch.setattr(images, "face_mask", lambda photo: asked.append(photo.shape))
+    small = {"size": 48, "min_size": 48, "steps": 2, "precision": "float32"}
+    plain = gatys.optimize(content, [gatys.Style(swirls)], keep="off", **small)
+    assert not asked
+    found = gatys.optimize(content, [gatys.Style(swirls)], **small)
+    assert asked == [content.shape]
+    np.testing.assert_array_equal(found.image, plain.image)
+    monkeypatch.setattr(images, "face_mask", lambda photo: np.ones(photo.shape[:2], np.float32))
+    kept = gatys.optimize(content, [gatys.Style(swirls)], **small)
+    assert {name for name in kept.losses if name.startswith("kept/")} == {
+        "kept/block1_conv1", "kept/block2_conv1"
+    }  # fmt: skip
 
 
 def test_the_defaults_paint_and_early_layers_count_more(content, swirls):

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from tfstyle import features, images, losses
 from tfstyle.data import drawn, samples
-from tfstyle.gatys.objective import Objective, Region
+from tfstyle.gatys.objective import KEPT, Objective, Region
 
 CONTENT = {"block4_conv2": 1.0}
 STYLE = {layer: 0.2 for layer in losses.STYLE_LAYERS}
@@ -164,12 +164,19 @@ def test_in_tiles_losses_and_gradient_are_those_of_the_whole(
     tiny_extractor, photo, style, start, style_loss, mask, size
 ):
     saliency = 1.0 if style_loss == "wasserstein" else 0.0
-    judge = objective(tiny_extractor, tv_weight=2.0, style_loss=style_loss, saliency=saliency)
+    judge = objective(
+        tiny_extractor,
+        tv_weight=2.0,
+        style_loss=style_loss,
+        saliency=saliency,
+        kept_layers=["block1_conv1"] if saliency else [],
+    )
+    keep = MASK[: size[0], : size[1]] if saliency else None
     small, start = photo[: size[0], : size[1]], start[: size[0], : size[1]]
     mask = None if mask is None else mask[: size[0], : size[1]]
     regions = [Region(style, 0.5, mask=mask), Region(drawn.style("woodcut", 64), 0.5)]
-    found, gradient = judge(start, judge.targets(small, regions))
-    tiled, tiled_gradient = judge(start, judge.targets(small, regions, tile=32), tile=32)
+    found, gradient = judge(start, judge.targets(small, regions, keep=keep))
+    tiled, tiled_gradient = judge(start, judge.targets(small, regions, keep=keep, tile=32), tile=32)
     assert tiled == pytest.approx(found, rel=1e-4)
     np.testing.assert_allclose(tiled_gradient, gradient, atol=1e-4 * np.abs(gradient).max())
 
@@ -240,6 +247,32 @@ def test_content_is_weighted_by_saliency_as_far_as_asked(
     plain = losses.content_loss(features=of_start, target=of_photo)
     assert found["content"] == pytest.approx(float(expected), rel=1e-5)
     assert found["content"] != pytest.approx(float(plain), rel=1e-2)
+
+
+def test_what_is_kept_is_compared_there_by_its_share_of_the_picture(
+    tiny_extractor, photo, style, start
+):
+    layer = "block2_conv1"
+    judge = objective(tiny_extractor, kept_layers=[layer])
+    keep = np.zeros(photo.shape[:2], np.float32)
+    keep[32:64, 64:] = 1
+    found, _ = judge(start, judge.targets(photo, [Region(style)], keep=keep))
+    of_start, of_photo = (tiny_extractor(x[None])[layer] for x in (start, photo))
+    weights = tf.constant(keep[None, ::2, ::2, None])
+    error = losses.content_loss(features=of_start, target=of_photo, weights=weights)
+    assert found[f"kept/{layer}"] == pytest.approx(keep.mean() * float(error), rel=1e-4)
+    added = KEPT * judge.style_weight * found[f"kept/{layer}"]
+    parts = found["content"] + judge.style_weight * found["style"]
+    assert found["total"] == pytest.approx(parts + added, rel=1e-5)
+
+
+def test_with_nothing_to_keep_all_is_as_without(tiny_extractor, photo, style, start):
+    without = objective(tiny_extractor)
+    with_it = objective(tiny_extractor, kept_layers=["block2_conv1"])
+    one, gradient = without(start, without.targets(photo, [Region(style)]))
+    other, same = with_it(start, with_it.targets(photo, [Region(style)]))
+    assert one == {name: pytest.approx(other[name], rel=1e-6) for name in one}
+    np.testing.assert_allclose(same, gradient, atol=1e-6 * np.abs(gradient).max())
 
 
 def test_the_published_form_of_saliency_does_not_exist(tiny_extractor):

@@ -44,8 +44,7 @@ Styles:
   --style a.jpg:1:sky.png            where the mask sky.png is white; of any size, grey is between
   --style a.jpg::sky.png:top.png     the same, from the part of a.jpg where top.png is white
 
-More style or more photo: --target content=0.7 or 0.3, where the content loss shall end (0 is the
-photo, 2 nothing of it): the style's weight is moved until it does. Or give that: --style_weight.
+More style or more photo: --target content=0.7 or 0.3, where the content loss ends (0: the photo).
 Backbones: vgg16 and, for drafts, vgg16_light (bundled); {fetched} (fetched once)
 Presets (flags that are given still win):
 {told}
@@ -159,8 +158,9 @@ def _run_one(args: argparse.Namespace) -> int:
         for style in styles
     ]
     arguments = {key: options[key] for key in options if key not in ("bits", "quality")}
-    if options["init"] not in recipe.inits():
-        arguments["init"] = jobs.read(options["init"], **limits)
+    for name, reader in (("init", jobs.read), ("keep", images.read_mask)):
+        if options[name] not in recipe.words(name):
+            arguments[name] = reader(options[name], **limits)
     icc = images.read_icc(content)
     kept = images.photo_metadata(images.read_bytes(content), args.metadata, name=content)
     for path in (output, clip) if clip else (output,):

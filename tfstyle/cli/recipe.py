@@ -14,6 +14,8 @@ from tfstyle.errors import ArgumentError
 _OPTIMIZE = "gatys/optimization.optimize"
 # Where a picture's metadata hold how `optimize` made it.
 SETTINGS = "tfstyle:settings"
+# The flags that take a word or a file, and where those words stand.
+WORD_OR_FILE = {"init": "INITS", "keep": "KEEPS"}
 # alpha and beta of Gatys et al. 2016, figure 4: beta is 1000 times alpha there.
 _PAPER_WEIGHTS = {"content_weight": 1.0, "style_weight": 1000.0}
 # And the losses that those weigh.
@@ -23,8 +25,9 @@ _PAPER_LOSSES = {
     "style_depth": 5,
     "style_falloff": 1.0,
     "saliency": 0.0,
+    "keep": "off",
 }
-_REPLACE = "Give CONTENT, --style, --init or --weights to use another file."
+_REPLACE = "Give CONTENT, --style, --init, --keep or --weights to use another file."
 
 
 def read(args: argparse.Namespace) -> tuple[str, list[dict], dict, dict[str, str]]:
@@ -119,8 +122,9 @@ def _inputs(content: str | None, styles: list[dict], options: dict) -> list[str]
     paths = [content]
     for style in styles:
         paths += [style["path"], style["mask"], style["style_mask"]]
-    paths += [options.get("weights"), options.get("init")]
-    return [path for path in paths if path is not None and path not in inits()]
+    paths += [options.get("weights")]
+    paths += [options.get(name) for name in WORD_OR_FILE if options.get(name) not in words(name)]
+    return [path for path in paths if path is not None]
 
 
 def _overlaid(options: dict, layer: dict) -> dict:
@@ -177,7 +181,8 @@ def _remembered(picture: str) -> dict:
         told = json.loads(text)
         # A picture of before these were had none of them.
         of_before = {"target": "off", "padding": "zero"} | {
-            name: _PAPER_LOSSES[name] for name in ("style_depth", "style_falloff", "saliency")
+            name: _PAPER_LOSSES[name]
+            for name in ("style_depth", "style_falloff", "saliency", "keep")
         }
         found = {
             "content": path(told["content"]),
@@ -249,11 +254,12 @@ def knobs() -> dict[str, dict[str, tuple]]:
             "style_depth": ("N", whole, "so many layers, from the first"),
             "style_falloff": ("X", positive, "of their weights, from layer to layer"),
             "saliency": ("X", parsing.number(float, 0, 1), "keep what stands out; 0 all alike"),
+            "keep": ("WORD|FILE", str, f"{', '.join(words('keep'))}, or a mask"),
             "style_scale": ("X", positive, "above 1 for coarser strokes"),
             "content_layers": ("NAMES", _layers, "of the backbone: a,b or a:1,b:0.5"),
             "style_layers": ("NAMES", _layers, "the same; early ones hold fine strokes"),
             "color": word("color", ": whose"),
-            "init": ("WORD|FILE", str, ", ".join(inits())),
+            "init": ("WORD|FILE", str, ", ".join(words("init"))),
         },
         "how": {
             "optimizer": word("optimizer"),
@@ -308,9 +314,9 @@ def presets() -> dict[str, dict]:
     return library.constant("gatys/optimization", "PRESETS")
 
 
-def inits() -> tuple[str, ...]:
-    """The words that --init takes; anything else is a file."""
-    return library.constant("gatys/optimization", "INITS")
+def words(name: str) -> tuple[str, ...]:
+    """The words that a flag of `WORD_OR_FILE` takes; anything else is a file."""
+    return library.constant("gatys/optimization", WORD_OR_FILE[name])
 
 
 def _defaults() -> dict:

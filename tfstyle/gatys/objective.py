@@ -10,7 +10,7 @@ whole image.
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal
 
 import keras
@@ -23,6 +23,11 @@ from tfstyle.errors import ArgumentError
 # Peak memory of one forward and backward pass, in units of the bytes that all layers' outputs take,
 # with room to spare: benchmarks/memory.py finds 1.2 for vgg16 in float32 and 1.35 in bfloat16.
 _PASS_FACTOR = 1.5
+# Weight of what is kept, relative to that of the style, which it is to hold out against.
+KEPT = 0.1
+# And how much the content counts there at its own layers: little, or a large face would stand for
+# all of the photo where the weights are moved by the content.
+_ELSEWHERE = 0.9
 
 Layered = Mapping[str, tf.Tensor]
 # {layer: (features of the content, weights of its positions)}
@@ -80,10 +85,15 @@ class Objective:
         style_loss: Literal["gram", "wasserstein"] = "gram",
         formula: Literal["relative", "gatys"] = "relative",
         saliency: float = 0.0,
+        kept_layers: Collection[str] = (),
         compiled: bool = True,
         jit: bool = False,
     ) -> None:
         """Nothing is computed yet.
+
+        Where `targets` are to keep something, kept_weight * style_weight * kept is added: the error
+        of `kept_layers` there, relative to the photo's own energy there, times the region's share
+        of the picture, so that a position is held alike in a small region and in a large one.
 
         Args:
             extractor: image [1, H, W, 3] -> {layer: features}, with the layers below.
@@ -95,6 +105,7 @@ class Objective:
                 `losses.gatys_content_loss` and `gatys_style_loss`, as published.
             saliency: how far the content's positions are weighted by `losses.saliency`, from 0, all
                 alike, to 1.
+            kept_layers: compared only where `targets` are to keep something; none of the content's.
             compiled: make graphs, which pays from the third evaluation on.
             jit: compile them with XLA.
 
@@ -110,6 +121,7 @@ class Objective:
         self.content_layers, self.style_layers = dict(content_layers), dict(style_layers)
         self._style_loss, self._formula, self._saliency = style_loss, formula, saliency
         weights = {"content": content_weight, "style": style_weight, "tv": tv_weight}
+        self.kept_layers = tuple(kept_layers)
         self._weights = {
             name: tf.Variable(weight, trainable=False, dtype=tf.float32)
             for name, weight in weights.items()
@@ -127,7 +139,7 @@ class Objective:
     def kept_bytes_per_pixel(self) -> float:
         """Memory of the content's features, which are kept whole even where the rest is tiled."""
         shapes = self._shapes((256, 256))
-        return sum(4 * math.prod(shapes[layer]) for layer in self.content_layers) / 256**2
+        return sum(4 * math.prod(shapes[layer]) for layer in self._compared) / 256**2
 
     @property
     def style_weight(self) -> float:
@@ -139,20 +151,26 @@ class Objective:
         self._weights["style"].assign(weight)
 
     def targets(
-        self, content: np.ndarray, regions: Sequence[Region], *, tile: int | None = None
+        self,
+        content: np.ndarray,
+        regions: Sequence[Region],
+        *,
+        keep: np.ndarray | None = None,
+        tile: int | None = None,
     ) -> Targets:
         """Features of the content image and statistics of the styles.
 
         Args:
             content: float32 [H, W, 3] in [0, 1].
             regions: the styles; their masks have the content's or the style's size.
+            keep: [H, W] in [0, 1], where `kept_layers` are compared.
             tile: side of a tile in pixels; None for images that fit at once.
         """
         size = content.shape[:2]
         stored = {
             layer: np.empty(shape, np.float32)
             for layer, shape in self._shapes(size).items()
-            if layer in self.content_layers
+            if layer in self._compared
         }
         for part in self._parts(size, tile):
             found = _cut(self._run(self._features, part.crop(content)), part.windows())
@@ -160,13 +178,13 @@ class Objective:
                 whole[:, *part.place(layer)] = found[layer]
         contents = {layer: tf.constant(found) for layer, found in stored.items()}
         weights = {
-            layer: 1 + self._saliency * (losses.saliency(found) - 1)
-            for layer, found in contents.items()
+            layer: self._content_weights(layer, found, keep) for layer, found in contents.items()
         }
         energies = {
             layer: float(tf.reduce_sum(weights[layer] * tf.square(found)))
             for layer, found in contents.items()
         }
+        share = 0.0 if keep is None else float(np.mean(keep))
         statistics = [self._statistics(region.style, region.style_mask, tile) for region in regions]
         masks = [
             np.ones(size, np.float32) if region.mask is None else region.mask for region in regions
@@ -184,6 +202,7 @@ class Objective:
             content={layer: (found, weights[layer]) for layer, found in contents.items()},
             content_factors={
                 layer: tf.constant((2 / energy if energy else 0.0) if relative else 1.0)
+                * (share if layer in self.kept_layers else 1.0)
                 for layer, energy in energies.items()
             },
             means=means,
@@ -318,8 +337,7 @@ class Objective:
                 by_mean, by_gram, _ = adjoints[layer]
                 total += tf.reduce_sum(by_mean * mean) + tf.reduce_sum(by_gram * gram)
             for layer, error in _errors(found, contents).items():
-                share = self._weights["content"] * self.content_layers[layer]
-                total += share * factors[layer] * error
+                total += self._weight_of(layer) * factors[layer] * error
         return tape.gradient(total, image)
 
     def _tv_gradient(self, image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -377,9 +395,11 @@ class Objective:
     def _summary(
         self, content: Layered, style: tf.Tensor, style_by_layer: Layered, tv: tf.Tensor
     ) -> dict[str, tf.Tensor]:
-        of_content = tf.add_n([self.content_layers[layer] * content[layer] for layer in content])
+        of_content = tf.add_n(
+            [weight * content[layer] for layer, weight in self.content_layers.items()]
+        )
         total = (
-            self._weights["content"] * of_content
+            tf.add_n([self._weight_of(layer) * error for layer, error in content.items()])
             + self._weights["style"] * style
             + self._weights["tv"] * tv
         )
@@ -388,7 +408,10 @@ class Objective:
             "content": of_content,
             "style": style,
             "tv": tv,
-            **{f"content/{layer}": loss for layer, loss in content.items()},
+            **{
+                f"{'kept' if layer in self.kept_layers else 'content'}/{layer}": loss
+                for layer, loss in content.items()
+            },
             **{f"style/{layer}": loss for layer, loss in style_by_layer.items()},
         }
 
@@ -432,6 +455,27 @@ class Objective:
             )
             added = of_part if added is None else tf.nest.map_structure(tf.add, added, of_part)
         return added
+
+    @property
+    def _compared(self) -> tuple[str, ...]:
+        """The layers whose features are compared with the content's, position by position."""
+        return *self.content_layers, *self.kept_layers
+
+    def _content_weights(self, layer: str, found: tf.Tensor, keep: np.ndarray | None) -> tf.Tensor:
+        """Of the positions of a layer of the content, [1, h, w, 1]."""
+        kept = tf.zeros((1, *found.shape[1:3], 1))
+        if keep is not None:
+            whole = tf.constant(keep, tf.float32)[None, ..., None]
+            kept = tf.image.resize(whole, found.shape[1:3], method="area")
+        if layer in self.kept_layers:
+            return kept
+        return (1 + self._saliency * (losses.saliency(found) - 1)) * (1 - _ELSEWHERE * kept)
+
+    def _weight_of(self, layer: str) -> tf.Tensor:
+        """Of the error of a layer of `_compared` in the total."""
+        if layer in self.kept_layers:
+            return self._weights["style"] * (KEPT / len(self.kept_layers))
+        return self._weights["content"] * self.content_layers[layer]
 
     def _layer_masks(
         self, size: tuple[int, int], masks: Sequence[np.ndarray]

@@ -39,6 +39,7 @@ PRESETS = {
         "style_falloff": 1.0,
         "padding": "zero",
         "saliency": 0.0,
+        "keep": "off",
         "steps": 100,
     },
     # Finer content and finer strokes: a face is a few dozen pixels, and a stroke as large as an eye
@@ -57,6 +58,7 @@ AUTO_TARGET = {"content": 0.5}
 _FIRST_WEIGHT = 30.0
 
 OPTIMIZERS = ("lbfgs", "adam", "adagrad")
+KEEPS = ("faces", "off")
 INITS = ("content", "uniform", "normal", "style")
 
 # Learning rates for pixels in [0, 1]. Adam's is crowsonkb's style-transfer-pytorch's (0.02), a
@@ -170,6 +172,7 @@ def optimize(
     style_depth: int = 4,
     style_falloff: float = 0.7,
     saliency: float = 1.0,
+    keep: str | np.ndarray = "faces",
     formula: Literal["relative", "gatys"] = "relative",
     size: int | None = 512,
     min_size: int = 128,
@@ -220,6 +223,10 @@ def optimize(
         saliency: how far the content loss is one of what stands out in the photo (see
             `losses.saliency`), from 0, all of it alike, to 1: a bird keeps its shape, and the sky
             is free for strokes.
+        keep: what stays recognisable whatever the style does: "faces", those that
+            `images.find_faces` finds; a region [h, w] in [0, 1] of the photo; or "off", nothing
+            more than elsewhere. There the content counts more, and finer features of it too
+            (block2_conv2 of VGG16). The formula "gatys" keeps nothing.
         formula: "relative" has losses that do not depend on size and layer; with "gatys" they are
             the paper's own, and content_weight and style_weight its alpha and beta.
         size: longest side of the picture in pixels, larger or smaller than the photo; None keeps
@@ -292,14 +299,17 @@ def optimize(
     if style_layers is None:
         style_layers = losses.falling(network.style_layers, style_depth, style_falloff)
     style_layers = _normalised(style_layers, "style_layers")
+    region = None if formula == "gatys" else _kept(keep, content)
     content_layers = _normalised(
         network.content_layers if content_layers is None else content_layers, "content_layers"
     )
+    kept_layers = network.kept_layers if region is not None else ()
+    kept_layers = tuple(layer for layer in kept_layers if layer not in content_layers)
 
     @functools.cache
     def extractor(dtype: str) -> keras.Model:
         return network.build(
-            list(dict.fromkeys([*style_layers, *content_layers])),
+            list(dict.fromkeys([*style_layers, *content_layers, *kept_layers])),
             weights=weights,
             pooling=pooling,
             padding=padding,
@@ -317,6 +327,7 @@ def optimize(
             style_loss=style_loss,
             formula=formula,
             saliency=saliency,
+            kept_layers=kept_layers,
             compiled=compiled,
             jit=jit,
         )
@@ -352,7 +363,12 @@ def optimize(
     for scale, here in enumerate(sizes):
         last = scale == len(sizes) - 1
         small = images.resize(content, here) if here != content.shape[:2] else content
-        targets = judge.targets(small, _regions(styles, here, style_scale), tile=side)
+        targets = judge.targets(
+            small,
+            _regions(styles, here, style_scale),
+            keep=None if region is None else _mask(region, here),
+            tile=side,
+        )
         if image is None:
             image = _start(init, small, styles, rng)
         else:
@@ -619,6 +635,18 @@ def _regions(styles: Sequence[Style], size: tuple[int, int], style_scale: float)
             )
         )
     return regions
+
+
+def _kept(keep: str | np.ndarray, content: np.ndarray) -> np.ndarray | None:
+    """The region of the content that `keep` of `optimize` means; None for nothing."""
+    if isinstance(keep, str):
+        if keep not in KEEPS:
+            raise ArgumentError(f"keep {keep!r}: give {', '.join(KEEPS)} or a region [h, w]")
+        return images.face_mask(content) if keep == "faces" else None
+    region = np.asarray(keep, np.float32)
+    if region.ndim != 2 or not region.size or not (region.min() >= 0 and region.max() <= 1):
+        raise ArgumentError(f"keep of shape {region.shape}: give [h, w] with values in [0, 1]")
+    return region if region.any() else None
 
 
 def _mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:

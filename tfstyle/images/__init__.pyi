@@ -17,6 +17,10 @@ from .arrays import (
     to_uint8 as to_uint8,
     to_uint8_tensor as to_uint8_tensor,
 )
+from .faces import (
+    face_mask as face_mask,
+    find_faces as find_faces,
+)
 from .files import (
     WRITTEN_SUFFIXES as WRITTEN_SUFFIXES,
     decode_bytes as decode_bytes,
