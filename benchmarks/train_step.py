@@ -133,7 +133,7 @@ def gan(extractors, photos, paintings):
         generator_optimizer=adam(generator),
         discriminator_optimizer=adam(discriminator),
         adversarial="lsgan",
-        style_layers=losses.STYLE_LAYERS,
+        layer_weights=dict.fromkeys(losses.STYLE_LAYERS, 0.2),
         style_weight=10.0,
         adversarial_weight=1.0,
         **extractors,

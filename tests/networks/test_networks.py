@@ -594,3 +594,47 @@ def test_resize_like_is_bilinear_to_the_size_of_the_other():
     expected = [0, 0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3]
     np.testing.assert_allclose(output, np.broadcast_to(np.array(expected)[:, None], (2, 5, 8, 3)))
     assert layer.compute_output_shape([(None, 4, 4, 3), (None, None, 5, 7)]) == (None, None, 5, 3)
+
+
+# The projected discriminator
+
+SCALES = {"block2_conv1": 2.0, "block3_conv1": 3.0, "block4_conv1": 4.0}
+
+
+@pytest.mark.parametrize("size", [(64, 64), (40, 72), (16, 16), (50, 33)])
+def test_a_projected_discriminator_scores_each_layer_at_an_eighth(tiny_extractor, size):
+    model = discriminators.projected_discriminator(tiny_extractor, SCALES, width=4)
+    scores = model(np.random.default_rng(0).random((2, *size, 3), np.float32))
+    assert scores.dtype == "float32"
+    assert tuple(scores.shape) == (2, size[0] // 8, size[1] // 8, 3)
+
+
+def test_only_its_heads_are_trained_and_the_image_gets_a_gradient(tiny_extractor):
+    model = discriminators.projected_discriminator(tiny_extractor, SCALES, width=4)
+    heads = model.get_layer(discriminators.HEADS)
+    assert [v.path for v in model.trainable_variables] == [
+        v.path for v in heads.trainable_variables
+    ]
+    image = tf.constant(np.random.default_rng(0).random((1, 32, 32, 3), np.float32))
+    with tf.GradientTape() as tape:
+        tape.watch(image)
+        score = tf.reduce_sum(model(image) ** 2)
+    gradients = tape.gradient(score, [image, *(v.value for v in model.trainable_variables)])
+    assert all(float(tf.norm(gradient)) > 0 for gradient in gradients)
+
+
+def test_its_heads_judge_features_as_it_judges_the_image(tiny_extractor):
+    model = discriminators.projected_discriminator(tiny_extractor, SCALES, width=4)
+    image = np.random.default_rng(0).random((1, 32, 48, 3), np.float32)
+    features = {layer: tiny_extractor(image)[layer] for layer in SCALES}
+    np.testing.assert_allclose(
+        model.get_layer(discriminators.HEADS)(features), model(image), rtol=1e-5, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("scales", [{}, {"block5_conv1": 1.0}])
+def test_a_projected_discriminator_of_no_layers_or_of_too_deep_ones_is_refused(
+    tiny_extractor, scales
+):
+    with pytest.raises(ValueError, match="give layers of block1 to block4"):
+        discriminators.projected_discriminator(tiny_extractor, scales)

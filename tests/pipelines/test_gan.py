@@ -43,7 +43,7 @@ def run(runs, extractor, *, kill_after=None, **options):
         content_extractor=extractor,
         adversarial="hinge",
         content_layers=[losses.CONTENT_LAYER],
-        style_layers=losses.STYLE_LAYERS,
+        layer_weights=dict.fromkeys(losses.STYLE_LAYERS, 0.2),
         content_weight=1.0,
         style_weight=1.0,
         tv_weight=0.1,
@@ -191,3 +191,26 @@ def test_all_losses_with_a_weight_are_reported(trained):
         reported.keys()
     )
     assert np.isfinite(list(reported.values())).all()
+
+
+def test_a_fast_generator_learns_from_the_nearest_paintings_and_a_projected_judge(tmp_path):
+    drawn.write_styles(tmp_path / "paintings", "mosaic", count=3, size=64)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gan, "JUDGED_SIZE", 64)
+        result = recipes.run(
+            tmp_path, "gan", "--steps=1", "--validate_every=0", "--generator=fast", "--width=4",
+            "--residual_blocks=1", "--match=nearest", "--style_loss=wasserstein", "--style_depth=2",
+            "--style_size=64", "--discriminator=projected", "--discriminator_width=4",
+            "--pool_size=0", "--crop_size=32", "--batch_size=2", "--style=paintings",
+            "--name=tiny", "--saved_models=models", exported=False, compiled=False,
+        )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    reported = json.loads((tmp_path / "runs/tiny/losses.json").read_text())
+    assert np.isfinite(list(reported.values())).all() and reported["style"] > 0
+
+
+def test_a_match_that_does_not_go_with_the_style_loss_is_refused(tmp_path):
+    result = recipes.run(tmp_path, "gan", "--match=nearest", "--name=tiny")
+    assert result.returncode == 2
+    assert "match nearest and style_loss gram: give nearest with wasserstein" in result.stderr
+    assert not list(tmp_path.iterdir())

@@ -61,7 +61,7 @@ def gan_step(tiny_extractor, generator, discriminator, *, rates=(0.01, 0.01), **
         generator_optimizer=training.adam(rates[0], generator.trainable_variables),
         discriminator_optimizer=training.adam(rates[1], discriminator.trainable_variables),
         content_layers=[losses.CONTENT_LAYER],
-        style_layers=losses.STYLE_LAYERS,
+        layer_weights=dict.fromkeys(losses.STYLE_LAYERS, 0.2),
         **({"adversarial": "bce", "adversarial_weight": 0.3} | WEIGHTS | options),
     )
 
@@ -294,6 +294,63 @@ def test_the_gan_step_compares_with_the_mean_gram_of_the_paintings(
     )
     values = gan_step(tiny_extractor, generator, discriminator)(crops(photo), paintings)
     np.testing.assert_allclose(values["style"], expected, rtol=1e-4)
+
+
+def projected_pair(tiny_extractor):
+    """Twice the same discriminator on features."""
+    scales = {"block2_conv1": 0.2, "block4_conv1": 0.1}
+    models = [
+        discriminators.projected_discriminator(tiny_extractor, scales, width=4) for _ in range(2)
+    ]
+    models[1].set_weights(models[0].get_weights())
+    return models
+
+
+def test_heads_on_features_of_the_losses_train_as_a_discriminator_of_images(
+    photo, paintings, tiny_extractor, eager
+):
+    generator = small_generator()
+    twin = keras.models.clone_model(generator)
+    twin.set_weights(generator.get_weights())
+    first, second = projected_pair(tiny_extractor)
+    heads = first.get_layer(discriminators.HEADS)
+    kind = {"adversarial": "hinge", "rates": (0.01, 0.01)}
+    shared = gan_step(tiny_extractor, generator, first, heads=heads, **kind)
+    plain = gan_step(tiny_extractor, twin, second, **kind)
+    for _ in range(2):
+        one, other = shared(crops(photo), paintings), plain(crops(photo), paintings)
+        for name, value in other.items():
+            np.testing.assert_allclose(one[name], value, rtol=1e-4, atol=1e-6, err_msg=name)
+    for a, b in zip(first.get_weights(), second.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+    # A checkpoint does not hold what is never trained.
+    assert shared.state["discriminator"] is heads and plain.state["discriminator"] is second
+
+
+def test_with_targets_each_photo_is_painted_like_the_painting_it_is_nearest_to(
+    photo, paintings, tiny_extractor
+):
+    generator = small_generator()
+    discriminator = discriminators.patch_discriminator(width=4, layers=1, norm="none")
+    of_paintings = tiny_extractor(paintings)
+    statistics = {
+        kind: {layer: of(of_paintings[layer]) for layer in losses.STYLE_LAYERS}
+        for kind, of in (("grams", losses.gram), ("means", losses.channel_means))
+    }
+    targets = losses.StyleTargets(statistics["grams"], means=statistics["means"])
+    step = gan_step(tiny_extractor, generator, discriminator, targets=targets)
+    photos = crops(photo)
+    chosen = targets.nearest(tiny_extractor(photos))
+    features = tiny_extractor(generator(photos, training=True))
+    expected = losses.wasserstein_style_loss(
+        **{
+            kind: {layer: of(features[layer]) for layer in losses.STYLE_LAYERS}
+            for kind, of in (("grams", losses.gram), ("means", losses.channel_means))
+        },
+        target_means={name: tf.gather(each, chosen) for name, each in statistics["means"].items()},
+        target_grams={name: tf.gather(each, chosen) for name, each in statistics["grams"].items()},
+    )
+    np.testing.assert_allclose(step(photos, paintings)["style"], expected, rtol=1e-4)
 
 
 @pytest.mark.usefixtures("eager")
@@ -685,7 +742,8 @@ def train(system, precision, clip_norm, strategy):
             step = steps.GanStep(
                 discriminator=discriminator, generator_optimizer=optimizer,
                 discriminator_optimizer=adam(discriminator, clip_norm),
-                adversarial="bce", adversarial_weight=0.3, style_layers=losses.STYLE_LAYERS,
+                adversarial="bce", adversarial_weight=0.3,
+                layer_weights=dict.fromkeys(losses.STYLE_LAYERS, 0.2),
                 **more, **shared,
             )
     dataset = tf.data.Dataset.from_tensors(batch).repeat().unbatch().batch(4, drop_remainder=True)

@@ -17,6 +17,7 @@ from .digits import (
 from .photos import (
     Photos as Photos,
     pictures_of as pictures_of,
+    scaled_pictures as scaled_pictures,
 )
 from .sources import (
     SKIP_LIMIT as SKIP_LIMIT,

@@ -1,12 +1,13 @@
 """The photos of a training, and those kept out of it: the flags that recipes share."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
+from tfstyle import images
 from tfstyle.data import batches, samples, sources
 
 
@@ -111,3 +112,12 @@ def pictures_of(
         return sources.gallery(source, size=size, exclude=exclude)
     left_out = {path.resolve() for path in exclude}
     return [path for path in sources.list_files(source) if path.resolve() not in left_out]
+
+
+def scaled_pictures(
+    source: str | Sequence[str | Path], *, size: int, exclude: Sequence[Path] = ()
+) -> Iterator[np.ndarray]:
+    """The pictures of `pictures_of`, read one by one and their longer side made `size`."""
+    for found in pictures_of(source, size=size, exclude=exclude):
+        picture = images.read(found) if isinstance(found, Path) else found
+        yield images.resize(picture, images.scaled_size(picture.shape[:2], size))

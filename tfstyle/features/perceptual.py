@@ -1,6 +1,6 @@
 """VGG16 as the train steps need it: what style and content are measured by."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -55,19 +55,51 @@ class Perceptual:
 
     def aims(self, paintings: Iterable[np.ndarray], weights: losses.StyleWeights) -> dict:
         """What `PerceptualStep` takes of styles, [H, W, 3] in [0, 1] each, and of their losses."""
-        found = [self.extractor(painting[None]) for painting in paintings]
+        grams: dict[str, list[tf.Tensor]] = {layer: [] for layer in weights.style_layers}
+        means: dict[str, list[tf.Tensor]] = {layer: [] for layer in weights.style_layers}
+        for painting in paintings:
+            features = self.extractor(painting[None])
+            for layer in weights.style_layers:
+                grams[layer].append(losses.gram(features[layer]))
+                means[layer].append(losses.channel_means(features[layer]))
 
-        def of(statistic: Callable[[tf.Tensor], tf.Tensor]) -> dict[str, tf.Tensor]:
-            return {
-                layer: tf.concat([statistic(of_one[layer]) for of_one in found], axis=0)
-                for layer in weights.style_layers
-            }
+        def of(statistic: dict[str, list[tf.Tensor]]) -> dict[str, tf.Tensor]:
+            return {layer: tf.concat(each, axis=0) for layer, each in statistic.items()}
 
         return {
-            "style_grams": of(losses.gram),
-            "style_means": of(losses.channel_means) if weights.style_loss != "gram" else None,
+            "style_grams": of(grams),
+            "style_means": of(means) if weights.style_loss != "gram" else None,
             "layer_weights": weights.style_layers,
             "saliency": weights.saliency,
+        }
+
+    def targets(
+        self,
+        paintings: Iterable[np.ndarray],
+        weights: losses.StyleWeights,
+        *,
+        photos: np.ndarray,
+    ) -> losses.StyleTargets:
+        """Paintings, [H, W, 3] in [0, 1] each, as styles of which each photo takes the nearest.
+
+        `photos` [B, H, W, 3] stand for photos at large, see `losses.StyleTargets.even`.
+        """
+        aims = self.aims(paintings, weights)
+        targets = losses.StyleTargets(
+            aims["style_grams"], means=aims["style_means"], layer_weights=aims["layer_weights"]
+        )
+        found = [
+            targets.distances(self.extractor(photos[i : i + _AT_ONCE]))
+            for i in range(0, len(photos), _AT_ONCE)
+        ]
+        targets.even(tf.concat(found, axis=0))
+        return targets
+
+    def scales(self, pictures: np.ndarray, layers: Sequence[str]) -> dict[str, float]:
+        """{layer: root of the mean square of its features} of pictures [B, H, W, 3] in [0, 1]."""
+        features = self.extractor(pictures)
+        return {
+            layer: float(tf.sqrt(tf.reduce_mean(tf.square(features[layer])))) for layer in layers
         }
 
     def mean_grams(self, styles: Iterable[np.ndarray]) -> dict[str, tf.Tensor]:

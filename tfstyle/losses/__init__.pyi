@@ -33,6 +33,9 @@ from .style import (
     style_loss as style_loss,
     wasserstein_style_loss as wasserstein_style_loss,
 )
+from .targets import (
+    StyleTargets as StyleTargets,
+)
 from .weights import (
     GanWeights as GanWeights,
     StyleWeights as StyleWeights,

@@ -112,7 +112,7 @@ class StyleWeights(Weights):
 
 
 @dataclasses.dataclass(frozen=True)
-class GanWeights(Weights):
+class GanWeights(StyleWeights):
     """What a generator that faces a discriminator is to aim for, and how much.
 
     Args:

@@ -1,5 +1,6 @@
 """Discriminators: image [B, H, W, 3] in [0, 1] -> scores before any sigmoid, float32."""
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import keras
@@ -104,3 +105,71 @@ def class_discriminator(
     x = type(scores)(classes, 4, kernel_initializer=initializer, name="scores")(scores.input)
     x = keras.layers.GlobalAveragePooling2D(dtype="float32")(x)
     return keras.Model(patches.inputs[0], x, name=name)
+
+
+# By how many pixels a position of a VGG layer is apart from the next.
+_STRIDES = {"block1": 1, "block2": 2, "block3": 4, "block4": 8}
+HEADS = "heads"
+
+
+def projected_discriminator(
+    extractor: keras.Model,
+    scales: Mapping[str, float],
+    *,
+    width: int = 64,
+    name: str = "projected",
+) -> keras.Model:
+    """Small heads on the features of a frozen network: Sauer et al. 2021, "Projected GANs Converge
+    Faster" (https://arxiv.org/abs/2111.01007), section 3.
+
+    Each layer has a head of spectral convolutions, which brings it to an eighth of the size and
+    judges it there. What the frozen network knows need not be learnt, so that hundreds of pictures
+    are enough. The paper's random mixing of channels and layers is left out.
+
+    Args:
+        extractor: frozen, image -> {layer: features}, such as `features.vgg16`.
+        scales: {layer: typical size of its features}, of blocks 1 to 4; these layers are judged.
+        width: channels of the heads.
+
+    Returns:
+        Functional model, [B, H, W, 3] in [0, 1] -> scores [B, H / 8, W / 8, layers], rounded down.
+        Its layer `HEADS` gives them from {layer: features}, which need not be computed twice.
+
+    Raises:
+        ValueError: for no layers, or of others than blocks 1 to 4.
+    """
+    if not scales or any(layer.split("_")[0] not in _STRIDES for layer in scales):
+        raise ArgumentError(
+            f"projected_discriminator scales of {list(scales)}: give layers of block1 to block4"
+        )
+    images = keras.Input((None, None, 3), name="images")
+    features = {layer: extractor(images)[layer] for layer in scales}
+    inputs = {
+        layer: keras.Input(each.shape[1:], name=layer, dtype=each.dtype)
+        for layer, each in features.items()
+    }
+
+    def conv(
+        x: keras.KerasTensor, size: int, strides: int = 1, filters: int = width
+    ) -> keras.KerasTensor:
+        if size > 1:
+            x = keras.layers.ZeroPadding2D(1)(x)
+        return own_layers.SpectralConv2D(
+            filters, size, strides, kernel_initializer=keras.initializers.Orthogonal()
+        )(x)
+
+    scores = []
+    for layer, x in inputs.items():
+        x = keras.layers.LeakyReLU(negative_slope=0.2)(
+            conv(keras.layers.Rescaling(1 / scales[layer])(x), 1)
+        )
+        stride = _STRIDES[layer.split("_")[0]]
+        while stride < 8:
+            x = keras.layers.LeakyReLU(negative_slope=0.2)(conv(x, 4, 2))
+            stride *= 2
+        x = keras.layers.LeakyReLU(negative_slope=0.2)(conv(x, 3))
+        scores.append(conv(x, 1, filters=1))
+    joined = keras.layers.Concatenate()(scores) if len(scores) > 1 else scores[0]
+    joined = keras.layers.Activation("linear", dtype="float32")(joined)
+    heads = keras.Model(inputs, joined, name=HEADS)
+    return keras.Model(images, heads(features), name=name)

@@ -7,7 +7,7 @@ TensorFlow admits no second `tf.function` around the exchange of gradients. Unde
 policy the networks compute in half precision; Gram matrices and losses are float32.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -35,8 +35,8 @@ from tfstyle.training.steps.base import (
 class GanStep:
     """Trains a discriminator and a generator in turn.
 
-    The generator minimises content, Gram style, total variation, the adversarial loss and, where
-    they have a weight, the identity and colour losses; the discriminator tells real style images
+    The generator minimises content, style, total variation, the adversarial loss and, where they
+    have a weight, the identity and colour losses; the discriminator tells real style images
     from stylized photos. A batch goes to `d_steps` updates of the discriminator, a part to each,
     and the last part to the generator, which then faces the updated discriminator (Goodfellow et
     al. 2014, https://arxiv.org/abs/1406.2661, algorithm 1).
@@ -56,7 +56,7 @@ class GanStep:
         discriminator_optimizer: keras.optimizers.Optimizer,
         adversarial: str,
         content_layers: Sequence[str],
-        style_layers: Sequence[str],
+        layer_weights: Mapping[str, float],
         content_weight: float,
         style_weight: float,
         tv_weight: float,
@@ -67,18 +67,21 @@ class GanStep:
         d_steps: int = 1,
         warmup_steps: int = 0,
         pool: image_pool.ImagePool | None = None,
+        heads: keras.Model | None = None,
+        targets: losses.StyleTargets | None = None,
+        saliency: float = 0.0,
         balance: Balance | None = None,
     ) -> None:
         """
         Args:
             generator: [B, H, W, 3] in [0, 1] -> same, or [images, noise [B, N]] -> same.
             discriminator: [B, H, W, 3] in [0, 1] -> patch scores before any sigmoid, any shape.
-            extractor: image -> features of `content_layers` and `style_layers`.
+            extractor: image -> features of `content_layers` and the layers of `layer_weights`.
             content_extractor: image -> features of `content_layers`.
             generator_optimizer, discriminator_optimizer: built on their network's variables.
             adversarial: pair of losses, a key of `losses.ADVERSARIAL`.
-            style_layers: compared with the Gram matrices of the batch's own style images, averaged
-                over the batch.
+            layer_weights: {layer: weight}, compared with the Gram matrices of the batch's own style
+                images, averaged over the batch, where there are no `targets`.
             content_weight, style_weight, tv_weight, adversarial_weight, identity_weight,
                 color_weight, checkerboard_weight: of the losses named so.
             d_steps: updates of the discriminator to one of the generator; a batch must divide by
@@ -99,7 +102,7 @@ class GanStep:
         self.discriminator_optimizer = discriminator_optimizer
         self.discriminator_loss, self.generator_loss = losses.ADVERSARIAL[adversarial]
         self.content_layers = tuple(content_layers)
-        self.style_layers = tuple(style_layers)
+        self.layer_weights = dict(layer_weights)
         self.content_weight = content_weight
         self.style_weight = style_weight
         self.tv_weight = tv_weight
@@ -110,6 +113,9 @@ class GanStep:
         self.d_steps = d_steps
         self.warmup_steps = warmup_steps
         self.pool = pool
+        self.heads = heads
+        self.targets = targets
+        self.saliency = saliency
         self.balance = balance
 
     @tf.function(autograph=False)
@@ -143,9 +149,13 @@ class GanStep:
 
         with tape_of(self) as tape:
             stylized = self._stylized(photos, noise)
+            features = self.extractor(stylized)
             with tape.stop_recording():
-                judged = self._update_discriminator(paintings, stylized, active)
-            values = self._terms(stylized, photos, paintings, noise, training=True)
+                of_paintings = self.extractor(paintings)
+                judged = self._update_discriminator(
+                    paintings, stylized, active, of_paintings, features
+                )
+            values = self._terms(stylized, features, photos, paintings, of_paintings, noise, True)
             weights = {
                 name: (1.0 if name == "content" else active) * weight
                 for name, weight in self.weights.items()
@@ -165,7 +175,11 @@ class GanStep:
     @property
     def state(self) -> dict:
         """What a checkpoint holds, by name."""
-        return networks_of(self) | ({"pool": self.pool} if self.pool else {}) | balance_of(self)
+        networks = networks_of(self)
+        if self.heads:
+            # What they look through is not trained.
+            networks["discriminator"] = self.heads
+        return networks | ({"pool": self.pool} if self.pool else {}) | balance_of(self)
 
     def terms(
         self,
@@ -177,25 +191,18 @@ class GanStep:
     ) -> dict[str, tf.Tensor]:
         """The generator's unweighted losses of a batch; updates nothing. All of it is one part."""
         stylized = self._stylized(photos, noise, training)
-        return self._terms(stylized, photos, paintings, noise, training)
+        features, of_paintings = self.extractor(stylized), self.extractor(paintings)
+        return self._terms(stylized, features, photos, paintings, of_paintings, noise, training)
 
-    def _terms(self, stylized, photos, paintings, noise, training):
-        target = self.content_extractor(photos)
-        style_features = self.extractor(paintings)
-        # A single painting's Gram matrix would ask every photo to become that one painting.
-        style_grams = {
-            layer: mean_of_all(losses.gram(style_features[layer])) for layer in self.style_layers
-        }
-        features = self.extractor(stylized)
+    def _terms(self, stylized, features, photos, paintings, of_paintings, noise, training):
+        # The nearest painting is found by all layers, the content compared by few.
+        of_photos = (self.extractor if self.targets else self.content_extractor)(photos)
         values = {
-            "content": content_of(features, target, self.content_layers),
-            "style": losses.style_loss(
-                grams={layer: losses.gram(features[layer]) for layer in self.style_layers},
-                targets=style_grams,
-            ),
+            "content": content_of(features, of_photos, self.content_layers, saliency=self.saliency),
+            "style": self._style(features, of_photos, of_paintings),
             "tv": losses.total_variation(stylized),
             "adversarial": self.generator_loss(
-                fake=self.discriminator(stylized, training=training)
+                fake=self._scores(stylized, features, training=training)
             ),
         }
         if self.identity_weight:
@@ -207,6 +214,25 @@ class GanStep:
             values["checkerboard"] = losses.checkerboard_loss(images=stylized)
         return values
 
+    def _style(self, features, of_photos, of_paintings):
+        if self.targets:
+            return self.targets.loss(features, chosen=self.targets.nearest(of_photos))
+        # A single painting's Gram matrix would ask every photo to become that one painting.
+        style_grams = {
+            layer: mean_of_all(losses.gram(of_paintings[layer])) for layer in self.layer_weights
+        }
+        return losses.style_loss(
+            grams={layer: losses.gram(features[layer]) for layer in self.layer_weights},
+            targets=style_grams,
+            layer_weights=self.layer_weights,
+        )
+
+    def _scores(self, pictures, features=None, *, training):
+        if self.heads is None or features is None:
+            return self.discriminator(pictures, training=training)
+        layers = self.heads.input.keys()
+        return self.heads({layer: features[layer] for layer in layers}, training=training)
+
     def _part(self, part, *batches):
         return [None if batch is None else batch[part :: self.d_steps] for batch in batches]
 
@@ -214,12 +240,17 @@ class GanStep:
         inputs = photos if noise is None else [photos, noise]
         return self.generator(inputs, training=training)
 
-    def _update_discriminator(self, paintings, stylized, active):
-        shown = self.pool.exchange(stylized) if self.pool else tf.stop_gradient(stylized)
+    def _update_discriminator(self, paintings, stylized, active, of_paintings=None, features=None):
+        if self.pool:
+            shown, features = self.pool.exchange(stylized), None
+        else:
+            shown = tf.stop_gradient(stylized)
+            if features is not None:
+                features = tf.nest.map_structure(tf.stop_gradient, features)
         with tf.GradientTape() as tape:
             # A call each: batch normalisation must not tell them apart by their neighbours.
-            real = self.discriminator(paintings, training=True)
-            fake = self.discriminator(shown, training=True)
+            real = self._scores(paintings, of_paintings, training=True)
+            fake = self._scores(shown, features, training=True)
             loss = self.discriminator_loss(real=real, fake=fake)
             scaled = self.discriminator_optimizer.scale_loss(active * loss)
         apply(self.discriminator_optimizer, tape, scaled, self.discriminator.trainable_variables)

@@ -7,7 +7,6 @@ import keras
 import tensorflow as tf
 
 from tfstyle import losses
-from tfstyle.errors import ArgumentError
 from tfstyle.training.balance import Balance
 from tfstyle.training.steps.base import (
     apply,
@@ -73,27 +72,17 @@ class PerceptualStep:
         self.generator = generator
         self.extractor = extractor
         self.content_extractor = content_extractor
-        self.style_grams = dict(style_grams)
         self.optimizer = optimizer
         self.content_layers = tuple(content_layers)
         self.content_weight = content_weight
         self.style_weight = style_weight
         self.tv_weight = tv_weight
         self.checkerboard_weight = checkerboard_weight
-        self.layer_weights = layer_weights
-        self.content_loss, self.style_loss = _FORMULAS[formula]
+        self.content_loss, style_loss = _FORMULAS[formula]
         self.saliency = saliency
-        self.style_means = dict(style_means) if style_means is not None else None
-        if self.style_means is not None:
-            if formula == "gatys" or self.style_means.keys() != self.style_grams.keys():
-                raise ArgumentError(
-                    f"style_means of {sorted(self.style_means)} and formula {formula}: give those "
-                    f"of {sorted(self.style_grams)}, with the relative formula"
-                )
-            self.style_roots = {
-                layer: losses.covariance_root(self.style_means[layer], gram)
-                for layer, gram in self.style_grams.items()
-            }
+        self.style = losses.StyleTargets(
+            style_grams, means=style_means, layer_weights=layer_weights, formula=style_loss
+        )
         self.balance = balance
 
     @tf.function(autograph=False)
@@ -149,44 +138,12 @@ class PerceptualStep:
             "content": content_of(
                 features, target, self.content_layers, self.content_loss, self.saliency
             ),
-            "style": self._style(features, style_weights),
+            "style": self.style.loss(features, blends=style_weights),
             "tv": losses.total_variation(stylized),
         }
         if self.checkerboard_weight:
             values["checkerboard"] = losses.checkerboard_loss(images=stylized)
         return values
-
-    def _style(self, features, style_weights):
-        def blended(of_styles):
-            """{layer: [styles, ...]} -> {layer: [B, ...]}, or as they are for a single style."""
-            if style_weights is None:
-                return of_styles
-            return {
-                layer: tf.tensordot(tf.cast(style_weights, each.dtype), each, 1)
-                for layer, each in of_styles.items()
-            }
-
-        grams = {layer: losses.gram(features[layer]) for layer in self.style_grams}
-        if self.style_means is None:
-            targets = blended(self.style_grams)
-            return self.style_loss(grams=grams, targets=targets, layer_weights=self.layer_weights)
-        means, roots = blended(self.style_means), blended(self.style_roots)
-        targets = self.style_grams
-        if style_weights is not None:
-            # Of a blend, the Gaussian whose mean and root are the blended ones.
-            targets = {
-                layer: tf.cast(root @ root, "float32")
-                + means[layer][:, :, None] * means[layer][:, None]
-                for layer, root in roots.items()
-            }
-        return losses.wasserstein_style_loss(
-            means={layer: losses.channel_means(features[layer]) for layer in grams},
-            grams=grams,
-            target_means=means,
-            target_grams=targets,
-            target_roots=roots,
-            layer_weights=self.layer_weights,
-        )
 
 
 class TargetStep:
