@@ -4,7 +4,12 @@ import errno
 import json
 import os
 import resource
+import shutil
+import signal
 import stat
+import subprocess
+import sys
+import time
 from concurrent import futures
 
 import keras
@@ -292,3 +297,67 @@ def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path):
         (folder / "x").touch()
         files.remove_left(tmp_path)
     assert sorted(os.listdir(tmp_path)) == [".hidden", "a.png", "b.png", "ckpt-1.index"]
+
+
+_WRITER = """
+import os, signal, sys
+from tfstyle import files
+
+with files.staging(sys.argv[1]) as folder, files.whole(sys.argv[1] + "/a.png") as path:
+    (folder / "half").write_bytes(b"x")
+    path.write_bytes(b"x")
+    print("there", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_what_a_killed_writer_left_goes_with_the_next_write_and_a_living_ones_stays(tmp_path):
+    command = [sys.executable, "-c", _WRITER, str(tmp_path)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes) as dead, subprocess.Popen(command, **pipes) as living:
+        for writer in (dead, living):
+            assert writer.stdout.readline() == b"there\n"
+        both = set(os.listdir(tmp_path))
+        dead.send_signal(signal.SIGKILL)
+        os.waitid(os.P_PID, dead.pid, os.WEXITED | os.WNOWAIT)  # not even waited for
+        with files.staging(tmp_path):
+            left = set(os.listdir(tmp_path)) & both
+        assert len(both) == 4 and len(left) == 2
+        assert all(f"-{living.pid}-" in name for name in left)
+        living.stdin.close()
+        assert living.wait() == 0
+    assert os.listdir(tmp_path) == ["a.png"]
+
+
+@pytest.mark.parametrize("name", [".tfstyle-0123456789abcdef.png", ".tfstyle-00000000-1-ab"])
+def test_of_other_machines_what_did_not_change_for_a_day_goes(tmp_path, name):
+    def touched(path, hours):
+        then = time.time() - 3600 * hours
+        os.utime(path, (then, then))
+
+    for hours, stays in ((23, True), (25, False)):
+        folder = tmp_path / str(hours)
+        (folder / name / "model").mkdir(parents=True)
+        (folder / f"{name}.file").touch()
+        (folder / "photo").mkdir()
+        for path in (*folder.rglob("*"), folder):
+            touched(path, hours)
+        files.write_text(folder / "a", "x")
+        assert (folder / name).exists() == (folder / f"{name}.file").exists() == stays
+        assert (folder / "photo").exists()
+    folder = tmp_path / "inner"
+    (folder / name).mkdir(parents=True)
+    (folder / name / "still_written").touch()
+    touched(folder / name, 25)
+    files.write_text(folder / "a", "x")
+    assert (folder / name).exists()
+
+
+def test_what_is_no_longer_there_or_cannot_be_removed_stops_no_write(tmp_path, monkeypatch):
+    (tmp_path / ".tfstyle-link").symlink_to(tmp_path / "none")
+    os.utime(tmp_path / ".tfstyle-link", (0, 0), follow_symlinks=False)
+    (tmp_path / ".tfstyle-folder").mkdir()
+    os.utime(tmp_path / ".tfstyle-folder", (0, 0))
+    monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)
+    files.write_text(tmp_path / "a", "x")
+    assert sorted(os.listdir(tmp_path)) == [".tfstyle-folder", "a"]

@@ -7,18 +7,29 @@ a signal or a loss of power, leaves it as it was.
 
 import contextlib
 import errno
+import functools
+import hashlib
 import json
 import os
 import pathlib
+import platform
 import re
 import secrets
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-# What the names of temporary files and folders begin with.
+import psutil
+
+# What the names of temporary files and folders begin with; the machine and the process follow.
 _HIDDEN = ".tfstyle-"
+_OWNER = re.compile(rf"{re.escape(_HIDDEN)}([0-9a-f]{{8}})-(\d+)-")
+# Where Linux tells boots, and what numbers processes, from each other.
+_BOOT, _NUMBERING = pathlib.Path("/proc/sys/kernel/random/boot_id"), "/proc/self/ns/pid"
+# Seconds in which nothing changed after which no other machine is taken to write any more.
+_OLD = 24 * 3600.0
 # What TensorFlow reads as a pattern in a path.
 _PATTERN = frozenset("*?[]" if os.sep == "\\" else "*?[]\\")
 # {what the system says where it does not let a file be written or read: its number}.
@@ -38,8 +49,8 @@ def whole(path: str | os.PathLike) -> Iterator[pathlib.Path]:
         with files.whole("photo.png") as temporary:
             temporary.write_bytes(data)
 
-    Where the block ends in an error nothing is left, and what was there stays. A folder only takes
-    the place of an empty one.
+    Where the block ends in an error nothing is left, and what was there stays. What a process that
+    was killed has left in that folder goes. A folder only takes the place of an empty one.
 
     Args:
         path: in a folder that exists.
@@ -52,7 +63,7 @@ def whole(path: str | os.PathLike) -> Iterator[pathlib.Path]:
             the place of one that is not empty; it names `path`.
     """
     path = pathlib.Path(path)
-    temporary = path.with_name(f"{_HIDDEN}{secrets.token_hex(8)}{path.suffix}")
+    temporary = _temporary(path.parent, path.suffix)
     try:
         with _named(path, temporary):
             yield temporary
@@ -61,10 +72,7 @@ def whole(path: str | os.PathLike) -> Iterator[pathlib.Path]:
             _sync_one(path.parent)
     finally:
         with contextlib.suppress(OSError):
-            if temporary.is_dir():
-                shutil.rmtree(temporary)
-            else:
-                temporary.unlink(missing_ok=True)
+            _remove(temporary)
 
 
 @contextlib.contextmanager
@@ -75,13 +83,14 @@ def staging(folder: str | os.PathLike) -> Iterator[pathlib.Path]:
         folder: that exists.
 
     Yields:
-        Its path. In the end it is removed with all that is still in it.
+        Its path. In the end it is removed with all that is still in it, as is beforehand what a
+        process that was killed has left.
 
     Raises:
         OSError: where it cannot be written, as on a full disk; it names `folder`.
     """
     folder = pathlib.Path(folder)
-    temporary = folder / f"{_HIDDEN}{secrets.token_hex(8)}"
+    temporary = _temporary(folder)
     with _named(folder, temporary):
         temporary.mkdir()
         try:
@@ -122,13 +131,62 @@ def refusal(error: BaseException) -> OSError | None:
     return OSError(_REFUSALS[found[2]], found[2], found[1]) if found else None
 
 
+def _temporary(folder: pathlib.Path, suffix: str = "") -> pathlib.Path:
+    """A name in a folder that nobody else has; on the way, those of the dead are removed there."""
+    with contextlib.suppress(OSError):  # as where the working folder is gone
+        _remove_abandoned(folder.absolute())
+    name = f"{_HIDDEN}{_machine()}-{os.getpid()}-{secrets.token_hex(8)}{suffix}"
+    return folder / name
+
+
+@functools.lru_cache(maxsize=256)  # once a process: a folder may hold many thousand pictures
+def _remove_abandoned(folder: pathlib.Path) -> None:
+    # OSError: who may write into a folder need not be allowed to list it.
+    for path in [each for each in folder.iterdir() if each.name.startswith(_HIDDEN)]:
+        with contextlib.suppress(OSError):
+            if _abandoned(path):
+                _remove(path)
+
+
+def _abandoned(path: pathlib.Path) -> bool:
+    """Whether the process that wrote it is gone.
+
+    Of other machines, of containers and of releases before this one that cannot be asked: theirs is
+    where nothing in it has changed for a day.
+    """
+    owner = _OWNER.match(path.name)
+    if owner and owner[1] == _machine():
+        try:
+            return psutil.Process(int(owner[2])).status() == psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return True
+        except psutil.Error:
+            return False
+    inner = path.rglob("*") if path.is_dir() and not path.is_symlink() else ()
+    newest = max(each.lstat().st_mtime for each in (path, *inner))
+    return newest < time.time() - _OLD
+
+
+@functools.cache
+def _machine() -> str:
+    """Eight letters for all whose processes are numbered as those here, until the next boot."""
+    told = [platform.node()]
+    with contextlib.suppress(OSError):  # Linux alone has them
+        told += [_BOOT.read_text(), os.readlink(_NUMBERING)]
+    return hashlib.sha256("".join(told).encode()).hexdigest()[:8]
+
+
+def _remove(path: pathlib.Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def remove_left(folder: pathlib.Path) -> None:
     """Removes what a killed process has left half-written; nobody may be writing there."""
     for path in folder.glob(f"{_HIDDEN}*"):
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+        _remove(path)
 
 
 def sync(path: pathlib.Path) -> None:
