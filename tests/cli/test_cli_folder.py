@@ -1,6 +1,9 @@
 """Commands whose current folder is gone or another user's: with absolute paths all of them work."""
 
 import os
+import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -57,3 +60,26 @@ def test_names_of_models_and_styles_are_found(nowhere):
     assert list(found) == ["ten_styles"] and found["ten_styles"].is_absolute()
     assert list(paintings.read_all("swirls,mosaic", 32)) == ["swirls", "mosaic"]
     assert data.fingerprints("swirls,mosaic") == {}
+
+
+@pytest.mark.parametrize("folder", ["gone", "of another user", "with a library of that name"])
+def test_signatures_are_looked_for_with_the_library_of_the_package_alone(photo, tmp_path, folder):
+    pytest.importorskip("c2pa")
+    current = tmp_path / "current"
+    current.mkdir()
+    # In a process of its own: the library is loaded once.
+    program = "import os, sys; from tfstyle import cli; {}; sys.exit(cli.main(sys.argv[1:]))"
+    command = [sys.executable, "-c", program.format("pass"), "verify", str(photo)]
+    if folder == "gone":
+        command[2] = program.format("os.rmdir(os.getcwd())")
+    elif folder == "of another user":
+        if os.geteuid() or not shutil.which("setpriv"):
+            pytest.skip("to be another user, root and setpriv are needed")
+        os.chown(current, 65534, 65534)
+        current.chmod(0o700)
+        command = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", *command]
+    else:
+        (current / "libc2pa_c.so").write_bytes(b"downloaded with the picture")
+    run = subprocess.run(command, cwd=current, capture_output=True, text=True)
+    assert (run.returncode, run.stderr) == (1, "")
+    assert "Signature   none" in run.stdout

@@ -5,9 +5,11 @@ Credentials: https://c2pa.org) shows a change of picture or text since; it needs
 and a certificate.
 """
 
+import importlib.util
 import io
 import json
 import os
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -218,10 +220,41 @@ def can_verify() -> bool:
 
 def _c2pa() -> ModuleType:
     try:
+        if "c2pa" not in sys.modules:
+            _keep_to_its_package()
         import c2pa
     except ModuleNotFoundError as error:
         raise SigningError(f"signatures need {error.name}: pip install 'tfstyle[c2pa]'") from error
+    except (OSError, RuntimeError) as error:  # as without its library, or for another processor
+        raise SigningError(
+            f"signatures need c2pa, which cannot be loaded here ({error})."
+        ) from error
     return c2pa
+
+
+def _keep_to_its_package() -> None:
+    """Has c2pa look for its native library in its own folder alone.
+
+    By itself it looks in the current one first: that may be gone or another user's, where it fails,
+    or one of downloads, whose libc2pa_c.so it would run.
+    """
+    package = importlib.util.find_spec("c2pa")
+    if not package or not package.origin:
+        return
+    folder = Path(package.origin).parent
+    spec = importlib.util.spec_from_file_location("c2pa.lib", folder / "lib.py")
+    if not spec or not spec.loader or not (folder / "lib.py").exists():
+        return
+
+    class OwnPath(type(folder)):  # type: ignore[misc]
+        @classmethod
+        def cwd(cls) -> Path:
+            return folder
+
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.Path = OwnPath  # type: ignore[attr-defined]
+    sys.modules["c2pa.lib"] = module
 
 
 def _bytes(path: str | os.PathLike) -> bytes:
