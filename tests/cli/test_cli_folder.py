@@ -10,6 +10,7 @@ import pytest
 
 from tfstyle import cli, data, images, stylize
 from tfstyle.data import paintings
+from tfstyle.explain import models
 from tfstyle.serving import config
 from tfstyle.stylize import shelf
 
@@ -62,24 +63,64 @@ def test_names_of_models_and_styles_are_found(nowhere):
     assert data.fingerprints("swirls,mosaic") == {}
 
 
-@pytest.mark.parametrize("folder", ["gone", "of another user", "with a library of that name"])
-def test_signatures_are_looked_for_with_the_library_of_the_package_alone(photo, tmp_path, folder):
+def without_privileges(arguments, cwd, first="pass"):
+    """What (exit code, stdout, stderr) a command ends with that root does not run.
+
+    Args:
+        first: a statement that is run in its folder before.
+    """
+    program = f"import os, sys; from tfstyle import cli; {first}; sys.exit(cli.main(sys.argv[1:]))"
+    command = [sys.executable, "-c", program, *map(str, arguments)]
+    if os.geteuid() == 0:
+        if not shutil.which("setpriv"):
+            pytest.skip("root is let into every folder, and here is no setpriv")
+        command = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", *command]
+    run = subprocess.run(command, cwd=cwd, capture_output=True, text=True)
+    return run.returncode, run.stdout, run.stderr
+
+
+@pytest.mark.parametrize(
+    ("first", "library"),
+    [("os.rmdir('.')", None), ("os.chmod('.', 0)", None), ("pass", "libc2pa_c.so")],
+    ids=["gone", "closed", "with a library of that name"],
+)
+def test_signatures_are_looked_for_with_the_library_of_the_package_alone(
+    photo, tmp_path, first, library
+):
     pytest.importorskip("c2pa")
     current = tmp_path / "current"
     current.mkdir()
-    # In a process of its own: the library is loaded once.
-    program = "import os, sys; from tfstyle import cli; {}; sys.exit(cli.main(sys.argv[1:]))"
-    command = [sys.executable, "-c", program.format("pass"), "verify", str(photo)]
-    if folder == "gone":
-        command[2] = program.format("os.rmdir(os.getcwd())")
-    elif folder == "of another user":
-        if os.geteuid() or not shutil.which("setpriv"):
-            pytest.skip("to be another user, root and setpriv are needed")
-        os.chown(current, 65534, 65534)
-        current.chmod(0o700)
-        command = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", *command]
-    else:
-        (current / "libc2pa_c.so").write_bytes(b"downloaded with the picture")
-    run = subprocess.run(command, cwd=current, capture_output=True, text=True)
-    assert (run.returncode, run.stderr) == (1, "")
-    assert "Signature   none" in run.stdout
+    if library:
+        (current / library).write_bytes(b"downloaded with the picture")
+    first = first.replace("'.'", repr(str(current)))
+    code, out, error = without_privileges(["verify", photo], current, first)
+    assert (code, error) == (1, "") and "Signature   none" in out
+
+
+@pytest.mark.parametrize("inner", ["", "van_gogh", "van_gogh/best"])
+def test_a_model_in_a_folder_that_may_not_be_looked_into_is_told_in_a_line(tmp_path, photo, inner):
+    (tmp_path / "runs" / inner).mkdir(parents=True)
+    model = tmp_path / "runs" / inner
+    pictures = ["--content", photo, "--style", photo, "-o", tmp_path / "a.html"]
+    for command in (["explain", model, *pictures], ["stylize", photo, "--model", model]):
+        told = without_privileges(command, tmp_path, "os.chmod('runs', 0)")
+        assert told[:2] == (2, "")
+        line = f"{model}: there is no permission to look into {tmp_path / 'runs'}. Ask its owner"
+        assert line in told[2] and told[2].count("\n") == 1
+
+
+def test_a_name_of_a_model_is_one_in_a_folder_that_may_not_be_looked_into(tmp_path, photo):
+    current = tmp_path / "current"
+    current.mkdir()
+    # Stopped by the last thing that is looked at before TensorFlow is loaded.
+    command = ["explain", "ten_styles", "--content", photo, "--style", tmp_path / "none.png"]
+    told = without_privileges([*command, "-o", tmp_path / "a.html"], current, "os.chmod('.', 0)")
+    assert told[0] == 2 and "none.png: no such file" in told[2]
+
+
+def test_a_folder_that_may_not_be_looked_into_is_no_run(tmp_path, monkeypatch):
+    def refuse(path, *args, **options):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "stat", refuse)
+    assert models.is_run(tmp_path) is False

@@ -1,6 +1,7 @@
 """`tfstyle explain`: why a picture looks as it does."""
 
 import argparse
+import os
 from pathlib import Path
 
 from tfstyle.cli import jobs, parsing, recipe
@@ -86,7 +87,9 @@ def run(args: argparse.Namespace) -> int:
     is_picture = Path(args.model).suffix.lower() in images.SUFFIXES
     if is_picture and not Path(args.model).is_file():
         raise ArgumentError(f"{args.model}: no such picture.")
-    if not is_picture and not Path(args.model).is_dir():
+    # A folder may be one of a run, where it can be looked into. Names need not be of this folder.
+    may_be_run = os.path.isdir(args.model) and os.access(args.model, os.R_OK | os.X_OK)
+    if not is_picture and not may_be_run:
         stylize.find(args.model)
     content, style = (images.fit(images.read(p), args.size) for p in (args.content, args.style))
     for name, image in ((args.content, content), (args.style, style)):

@@ -1,6 +1,7 @@
 """What --style means of a model, looked up before it is loaded."""
 
 import itertools
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -30,8 +31,7 @@ def check(model: str, style: Mapping[str, float] | None, photo: str) -> None:
     for name in style:
         if name in styles or name.isdecimal():
             continue
-        path = Path(name)
-        if path.is_file() or path.suffix.lower() in images.SUFFIXES:
+        if os.path.isfile(name) or Path(name).suffix.lower() in images.SUFFIXES:
             raise ArgumentError(
                 f"--style {name}: a picture, and {model} paints in styles that it was trained on. "
                 f"In the style of that picture: tfstyle optimize {photo} --style {name} -o OUT.png "

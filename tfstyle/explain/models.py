@@ -65,8 +65,9 @@ def load(model: str | os.PathLike) -> Networks | None:
 
 def is_run(path: str | os.PathLike) -> bool:
     """Whether a folder is one of a run, with a checkpoint."""
+    # Of os: Path's own raises where the folder may not be looked into.
     file = rebuild.options_file(Path(path))
-    return file.is_file() and bool(training.latest_checkpoint(path))
+    return os.path.isfile(file) and bool(training.latest_checkpoint(path))
 
 
 def _of_run(path: Path) -> Networks:

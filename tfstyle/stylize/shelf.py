@@ -134,7 +134,7 @@ def find(model: str | os.PathLike) -> Path:
 
     Raises:
         ModelNotFoundError: where there is none.
-        ValueError: for a file that is no model.
+        ValueError: for a file that is no model, and a folder that may not be looked into.
     """
     path = Path(model)
     shelves = model_folders()
@@ -144,6 +144,7 @@ def find(model: str | os.PathLike) -> Path:
             found = tflite if tflite.is_file() else _newest(shelf / model)
             if found:
                 return found
+    _check_open(path)
     if os.path.isdir(path):
         found = _newest(path)
         if found:
@@ -165,17 +166,30 @@ def find(model: str | os.PathLike) -> Path:
     )
 
 
+def _check_open(path: Path) -> None:
+    """Raises ArgumentError where a path is, or lies in, a folder that may not be looked into."""
+    bare = len(path.parts) == 1  # which is a name, wherever one is
+    for place in reversed((path,) if bare else (path, *path.parents)):
+        wanted = os.R_OK | os.X_OK if place == path else os.X_OK
+        if os.path.isdir(place) and not os.access(place, wanted):
+            raise ArgumentError(
+                f"{path}: there is no permission to look into {place}. Ask its owner, or copy it"
+            )
+
+
 def find_saved_model(model: str | os.PathLike) -> Path:
     """The SavedModel folder that a path or a name means, of several versions the highest.
 
     Raises:
         ModelNotFoundError: where there is none.
+        ArgumentError: for a folder that may not be looked into.
     """
     shelves = [shelf / model for shelf in model_folders()] if Path(model).name == str(model) else []
     for folder in (*shelves, Path(model)):
         found = _newest(folder)
         if found:
             return found
+    _check_open(Path(model))
     raise ModelNotFoundError(
         f"model {str(model)!r}: no SavedModel of that name, and no folder with one. `tfstyle "
         "models` lists names"
