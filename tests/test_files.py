@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import pathlib
 import resource
 import shutil
 import signal
@@ -198,6 +199,8 @@ def saved_model(path):
         ("bytes", lambda path: tf.io.write_file(str(path), bytes(1000))),
         ("model", saved_model),
         ("folder", lambda path: path.joinpath("none", "file").write_bytes(b"")),
+        ("copy", lambda path: shutil.copyfile(__file__, path)),
+        ("copies", lambda path: shutil.copytree(pathlib.Path(__file__).parent / "images", path)),
     ],
 )
 def test_an_error_names_the_file_that_is_wanted_and_nothing_is_left(
@@ -271,6 +274,11 @@ def test_tensorflows_words_for_what_the_system_refuses_are_understood(tmp_path, 
         tf.io.write_file(str(tmp_path / "a b.txt"), bytes(1000))
     refused = files.refusal(caught.value)
     assert refused.filename == str(tmp_path / "a b.txt") and refused.errno == errno.EFBIG
+    wrapped = RuntimeError("of another library")
+    wrapped.__cause__ = caught.value
+    assert files.refusal(wrapped).filename == refused.filename
+    wrapped.__cause__ = OSError(errno.ENOSPC, "full", "a")
+    assert files.refusal(wrapped) is wrapped.__cause__
     assert files.refusal(ValueError("a; No space left on device")) is None
     other = tf.errors.ResourceExhaustedError(None, None, "OOM when allocating a tensor")
     assert files.refusal(other) is None

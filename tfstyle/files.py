@@ -105,13 +105,20 @@ def _named(path: pathlib.Path, temporary: pathlib.Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.filename is None:
-            ours = error.errno in _REFUSALS.values()
+        number, told = error.errno, error.strerror
+        names: tuple[Any, ...] = (error.filename, error.filename2)
+        if isinstance(error, shutil.Error) and error.args and error.args[0]:
+            # A copied folder's: a list of (from, to, the words of an error).
+            _, other, words = error.args[0][0]
+            found = re.match(r"\[Errno (\d+)\] ([^:]*)", str(words))
+            number, told, names = (int(found[1]), found[2], (other,)) if found else (None, "", ())
+        if any(name is not None for name in names):
+            ours = any(str(name).startswith(str(temporary)) for name in names)
         else:
-            ours = str(error.filename).startswith(str(temporary))
+            ours = number in _REFUSALS.values()
         if not ours:
             raise
-        raise OSError(error.errno, error.strerror, str(path)) from error
+        raise OSError(number, told, str(path)) from error
     except Exception as error:
         refused = refusal(error)
         if refused is None or not str(refused.filename).startswith(str(temporary)):
@@ -120,12 +127,15 @@ def _named(path: pathlib.Path, temporary: pathlib.Path) -> Iterator[None]:
 
 
 def refusal(error: BaseException) -> OSError | None:
-    """What the system refused where TensorFlow says so in words of its own; None for other errors.
+    """What the system refused where a library says so in words of its own; None for other errors.
 
-    It says "PATH; No space left on device", with more before and after it.
+    TensorFlow says "PATH; No space left on device", with more before and after it; others raise an
+    error of theirs from that, or from the system's.
     """
+    if isinstance(error, OSError) and error.errno in _REFUSALS.values():
+        return error
     if not type(error).__module__.startswith("tensorflow."):
-        return None
+        return refusal(error.__cause__) if error.__cause__ else None
     text = re.sub(r"\{\{[^}]*\}\} *", "", str(error))
     found = re.search(rf"([^\n;]+); ({'|'.join(map(re.escape, _REFUSALS))})", text)
     return OSError(_REFUSALS[found[2]], found[2], found[1]) if found else None

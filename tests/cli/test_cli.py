@@ -760,6 +760,8 @@ def test_a_package_that_is_missing_is_named_but_for_one_of_tfstyle(capsys):
         (export.ExportError("differs"), 2, "error: differs"),
         (stylize.ModelNotFoundError("no model"), 2, "error: no model"),
         (PermissionError(13, "Permission denied", "runs"), 2, "error: runs: Permission denied"),
+        (OSError(28, "Full", "a"), 2, "error: a: Full. Make room there, or write elsewhere"),
+        (OSError(28, "Full"), 2, "error: Full. Make room there, or write elsewhere"),
         (training.Interrupted("stopped", signal.SIGINT), 130, "stopped"),
         (training.Interrupted("stopped", signal.SIGTERM), 143, "stopped"),
         (KeyboardInterrupt(), 130, "interrupted"),
@@ -780,7 +782,8 @@ def test_what_the_system_refuses_tensorflow_is_told_as_such(capsys):
         raise tf.errors.UnknownError(None, None, "{{function_node x}} " + told)
 
     assert program(fail) == 2
-    expected = f"python -m {__name__}: error: runs/a/logs/b.v2: No space left on device\n"
+    expected = f"python -m {__name__}: error: runs/a/logs/b.v2: No space left on device. "
+    expected += "Make room there, or write elsewhere\n"
     assert capsys.readouterr().err == expected
 
 

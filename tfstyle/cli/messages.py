@@ -1,6 +1,7 @@
 """What a command says: errors in one line, exit codes, tables."""
 
 import contextlib
+import errno
 import logging as standard
 import os
 import re
@@ -15,6 +16,9 @@ from tfstyle.errors import TfstyleError
 
 # Of absl's levels.
 WARNINGS = -1
+# Numbers of the system for a full disk and a full quota, and what helps.
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_ROOM = "Make room there, or write elsewhere"
 # Where a fault of tfstyle is to be told.
 REPORT = "https://github.com/tfstyle/tfstyle/issues"
 
@@ -113,12 +117,17 @@ def _ended_in_order() -> Iterator[None]:
 
 
 def line(error: BaseException) -> str:
-    """What an error says, in one line."""
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
+    """What an error says, in one line; of a full disk also what helps, whatever came of it."""
     if isinstance(error, MemoryError):
         return "not enough memory"
-    return " ".join(str(error).split())
+    if isinstance(error, OSError) and error.strerror:
+        told = error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
+    else:
+        told = " ".join(str(error).split())
+    refused = files.refusal(error)
+    if refused and refused.errno in _FULL and "Make room" not in told:
+        told = f"{told.rstrip('.')}. {_ROOM}"
+    return told
 
 
 def complain(text: str, kind: str = "", prog: str = "tfstyle") -> None:

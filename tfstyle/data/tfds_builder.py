@@ -122,11 +122,14 @@ def prepare(
         raise DataError(f"{folder}: exists. Give a higher version, or remove it.")
     # Without a network it would wait for one to ask whether the dataset is in Google's bucket.
     config = tfds.download.DownloadConfig(try_download_gcs=False)
+    made = [each for each in folder.parents if not each.exists()]
     try:
         builder.download_and_prepare(download_config=config)
     except BaseException:
-        # TFDS takes away the version it was writing, and leaves an empty folder of the name.
-        with contextlib.suppress(OSError):
-            folder.parent.rmdir()
+        # TFDS takes away the version it was writing, and leaves empty folders.
+        downloads = folder.parent.parent / "downloads"
+        for each in (downloads / "extracted", downloads, *made):
+            with contextlib.suppress(OSError):
+                each.rmdir()
         raise
     return folder, builder.reports

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tfstyle import images, quiet
+from tfstyle import files, images, quiet
 from tfstyle.export import flatbuffer
 from tfstyle.export.errors import DeviceError
 
@@ -207,6 +207,8 @@ class Conversion:
                 smaller = variant != "float32"
                 content = self._smaller(variant, calibration).convert() if smaller else exact
         except Exception as error:  # The converter's own class is not public.
+            if refused := files.refusal(error):
+                raise refused from error
             raise DeviceError(
                 f"{source.name}: no {variant} TFLite model with built-in operations alone: {error}"
             ) from error

@@ -145,7 +145,7 @@ def write(
     *,
     batching: str | None = None,
 ) -> Files:
-    """Writes the files, each whole or not at all.
+    """Writes the files, all of them or none.
 
     Args:
         directory: made where it is missing.
@@ -158,11 +158,14 @@ def write(
     written = Files(
         directory / "models.config", directory / "monitoring.config", batched if batching else None
     )
-    files.write_text(written.models, models_config(models))
-    files.write_text(written.monitoring, monitoring_config())
+    told = {written.models: models_config(models), written.monitoring: monitoring_config()}
     if batching:
-        files.write_text(batched, batching)
-    else:
+        told[batched] = batching
+    with files.staging(directory) as staged:
+        for path, text in told.items():
+            (staged / path.name).write_text(text, "utf-8")
+        files.move_all([(staged / path.name, path) for path in told])
+    if not batching:
         batched.unlink(missing_ok=True)
     return written
 
