@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfstyle import cli, features, images, losses, stylize
+from tfstyle import cli, features, images, losses, machine, stylize
 from tfstyle.explain import loss_maps, models, style_gap, suggestions, survey
 from tfstyle.explain.results import Explanation
 from tfstyle.networks import discriminators, generators
@@ -366,4 +366,20 @@ def test_what_cannot_be_explained_is_told_in_one_line(desk, capsys, arguments, t
     assert cli.main(["explain", *arguments, *flags]) == 2
     error = capsys.readouterr().err
     assert told in error and "Traceback" not in error
+    assert not (desk / "why.html").exists()
+
+
+@pytest.mark.parametrize("large", ["photo", "painting"])
+def test_a_size_beyond_the_memory_is_refused_before_anything_is_made(
+    desk, capsys, monkeypatch, large
+):
+    images.write(f"{large}.png", np.full((300, 400, 3), 0.5, "float32"))
+    monkeypatch.setattr(machine, "usable_memory", lambda: 240_000_000)
+    monkeypatch.setattr(features, "vgg16", None)
+    flags = ["--content", "photo.png", "--style", "painting.png", "--size", "20000"]
+    assert cli.main(["explain", "painted.png", *flags, "-o", "why.html"]) == 2
+    error = capsys.readouterr().err
+    name = "the photo" if large == "photo" else "the style image"
+    assert f"{name}: 400x300 pixels need about 1.0 GB of memory to be explained" in error
+    assert error.endswith("Look at it at a size of at most 200x150 (--size 200)\n")
     assert not (desk / "why.html").exists()

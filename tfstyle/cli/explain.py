@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
     """Runs `tfstyle explain`; returns the exit code."""
     import tqdm
 
-    from tfstyle import images, stylize
+    from tfstyle import images, machine, stylize
 
     # What is wrong at once is told before TensorFlow is loaded.
     if Path(args.output).suffix != ".html":
@@ -105,15 +105,18 @@ def run(args: argparse.Namespace) -> int:
             f"explanations need {error.name}: pip install 'tfstyle[explain]'"
         ) from error
 
-    work = survey.of(
-        args.model,
-        content=content,
-        style=style,
-        model_style=args.model_style,
-        **(recipe.style_loss_of(args.model) if is_picture else {}),
-        budget=args.budget,
-        seed=args.seed,
-    )
+    try:
+        work = survey.of(
+            args.model,
+            content=content,
+            style=style,
+            model_style=args.model_style,
+            **(recipe.style_loss_of(args.model) if is_picture else {}),
+            budget=args.budget,
+            seed=args.seed,
+        )
+    except machine.TooLargeError as error:
+        raise ArgumentError(jobs.hinted(error, "--size")) from error
     jobs.make_folder_of(Path(args.output))
     found: list[results.Explanation] = []
     # Costs are seconds on two cores, so that the time left is about right from the start.
