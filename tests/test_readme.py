@@ -8,10 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests import shipped
-from tfstyle import images
+from tfstyle import images, stylize
 from tfstyle.data import drawn, samples
 
 ROOT = Path(__file__).parent.parent
@@ -113,6 +114,21 @@ def test_all_commands_are_known_and_most_are_run_here():
     here = [command for command in found if not ELSEWHERE.search(command)]
     assert len(found) > 30 and len(here) > 24
     assert {"make", "tfstyle"} == {command.split()[0] for command in here}
+
+
+def test_the_program_without_tfstyle_paints_what_the_command_does(tmp_path):
+    (program,) = (each for each in README.split("```python\n")[1:] if "ai_edge_litert" in each)
+    (model,) = (path for path in shipped.paths() if path.name == "starry_night.tflite")
+    (tmp_path / "device").mkdir()
+    shutil.copy(model, tmp_path / "device")
+    images.write(tmp_path / "photo.jpg", images.fit(samples.photo("chelsea"), 96))
+    program = program.partition("```")[0]
+    command = [sys.executable, "-W", "error", "-c", program]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    painted = images.read(tmp_path / "painted.png")
+    expected = stylize.Stylizer.load(model)(images.read(tmp_path / "photo.jpg"))
+    np.testing.assert_allclose(painted, expected, atol=1.1 / 255)
 
 
 @pytest.mark.slow
