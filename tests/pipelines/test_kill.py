@@ -14,18 +14,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests import recipes
+from tests import mnist, recipes
 
 ROOT = Path(__file__).parents[2]
 KILLS, STEPS = 20, 100
 COMMON = [f"--steps={STEPS}", "--checkpoint_every=1", "--log_every=1", "--keep=2"]
-SMALL = [
-    "--validate_every=0",
-    "--sample_every=1000",
-    "--crop_size=32",
-    "--batch_size=2",
-    "--width=4",
-]
+QUIET = ["--validate_every=0", "--sample_every=1000", "--batch_size=2"]
+SMALL = [*QUIET, "--crop_size=32", "--width=4"]
 RECIPES = {
     "fast": [*SMALL, "--depth=1", "--style_size=64"],
     "fusion": [*SMALL, "--depth=1", "--style_size=64"],
@@ -34,7 +29,8 @@ RECIPES = {
         "--warmup_steps=1", "--d_steps=2",
     ],
     "style_class": [*SMALL, "--residual_blocks=1", "--discriminator_width=4"],
-    "clahe": SMALL,
+    "clahe": [*QUIET, "--crop_size=32"],
+    "dcgan_mnist": [*QUIET, "--data=.", "--width=2", "--discriminator_width=2"],
 }  # fmt: skip
 
 
@@ -85,6 +81,7 @@ def _newest(run: str) -> int:
 def main(name: str, folder: str) -> None:
     importlib.import_module(f"pipelines.{name}")
     os.chdir(folder)
+    mnist.write_idx(Path())
     began = time.monotonic()
     child = _train(name, "whole")
     while not _newest("whole"):
