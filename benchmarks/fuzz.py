@@ -1,13 +1,15 @@
 """What damaged and hostile files and requests do: `make bench BENCH=fuzz`.
 
-    python benchmarks/fuzz.py [--images=60000] [--rest=20000] [--grpc=20000] [--out=fuzz.json]
+    python benchmarks/fuzz.py [--images=60000] [--rest=20000] [--grpc=20000] [--heic=2000]
+                              [--out=fuzz.json]
     python benchmarks/fuzz.py --only images:1234
 
 Each input is a small file or request that is right (JPEG, PNG, GIF, WebP, TIFF, BMP and AVIF of
-many kinds, made of bundled photos at 48 px; JSON bodies and protobuf messages for all signatures),
-changed by flipped bits, cuts, splices of two, repeated and removed spans, and fields set to their
-extremes. Files are read as the commands read them: pixels, all frames, texts, profile, EXIF, and
-what is kept of them is written again. Requests go to `tfstyle serve --dev` with two tiny models.
+many kinds, made of bundled photos at 48 px, and HEIC, where pillow_heif is there; JSON bodies and
+protobuf messages for all signatures), changed by flipped bits, cuts, splices of two, repeated and
+removed spans, and fields set to their extremes. Files are read as the commands read them: pixels,
+all frames, texts, profile, EXIF, and what is kept of them is written again. Requests go to `tfstyle
+serve --dev` with two tiny models.
 
 An input is read, refused (ImageError or TooLargeError; a status of 4xx, 429 and 503), or a fault:
 any other exception, another status, a picture outside [0, 1], a call that twice takes more than 5 s
@@ -24,6 +26,7 @@ import collections
 import contextlib
 import faulthandler
 import http.client
+import importlib.util
 import io
 import json
 import multiprocessing
@@ -44,7 +47,7 @@ from tfstyle import files
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-PARTS = {"images": 60_000, "rest": 20_000, "grpc": 20_000}
+PARTS = {"images": 60_000, "rest": 20_000, "grpc": 20_000, "heic": 2_000}
 OUTCOMES = ("read", "refused", "faults")
 SIDE = 48  # pixels
 MAX_PIXELS, MAX_FRAMES = 1_000_000, 50
@@ -78,6 +81,9 @@ def main():
     print(f"{'':24}{'inputs':>8}{'read':>8}{'refused':>9}{'faults':>8}{'seconds':>9}")
     for part, seeds in wanted.items():
         if not seeds:
+            continue
+        if part == "heic" and not importlib.util.find_spec("pillow_heif"):
+            print("heic: left out, pillow_heif is not installed")
             continue
         start = time.monotonic()
         found = tried(part, seeds, options.minutes)
@@ -154,8 +160,8 @@ def work(part: str, seeds: list[int], out):
     warnings.simplefilter("ignore")
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        prepare = {"images": image_part, "rest": rest_part, "grpc": grpc_part}[part]
-        samples, ask = prepare(folder, stack)
+        prepare = {"images": image_part, "rest": rest_part, "grpc": grpc_part, "heic": heic_part}
+        samples, ask = prepare[part](folder, stack)
         for kind, (sample, _) in samples.items():  # warm, and a check of the samples
             outcome, text = judged(ask, kind, sample)
             if outcome != "read":
@@ -293,6 +299,57 @@ def with_odd_value(rng, value):
 # Images
 
 
+def pictures():
+    """(three photos of one size, EXIF of most kinds)"""
+    from PIL import Image
+
+    from tfstyle import images
+    from tfstyle.data import samples
+
+    paths = samples.photo_paths()[:3]
+    photos = [Image.fromarray(images.to_uint8(images.read(path, max_size=SIDE))) for path in paths]
+    size = min(photo.width for photo in photos), min(photo.height for photo in photos)
+    exif = Image.Exif()
+    exif.update({0x010F: "maker", 0x0112: 6, 0x0132: "2020:01:02 03:04:05", 0x013B: "someone"})
+    exif.get_ifd(0x8769).update({0x9003: "2020:01:02 03:04:05", 0x829A: 0.01})
+    exif.get_ifd(0x8825).update({1: "N", 2: (1.0, 2.0, 3.0)})
+    return [photo.crop((0, 0, *size)) for photo in photos], exif
+
+
+def heic_samples() -> dict[str, bytes]:
+    """{kind: file}"""
+    import pillow_heif
+
+    from tests.profiles import ADOBE_PROFILE
+
+    photos, exif = pictures()
+    clear = photos[0].copy()
+    clear.putalpha(photos[1].convert("L"))
+    told = {"exif": exif.tobytes(), "xmp": b"<x/>", "icc_profile": ADOBE_PROFILE}
+
+    def made(*pictures, **options):
+        file = io.BytesIO()
+        heif = pillow_heif.from_pillow(pictures[0])
+        for each in pictures[1:]:
+            heif.add_from_pillow(each)
+        heif.save(file, **options)
+        return file.getvalue()
+
+    deep = io.BytesIO()
+    size, data = photos[0].size, photos[0].tobytes()
+    values = b"".join(bytes((value, value)) for value in data)
+    pillow_heif.encode("RGB;16", size, values, deep)
+    return {
+        "HEIC": made(photos[0]),
+        "HEIC with metadata": made(photos[0], **told),
+        "HEIC alpha": made(clear),
+        "HEIC grey": made(photos[0].convert("L")),
+        "HEIC lossless": made(photos[0], quality=-1, chroma=444),
+        "HEIC of several": made(*photos),
+        "HEIC deep": deep.getvalue(),
+    }
+
+
 def image_samples() -> dict[str, bytes]:
     """{kind: file}"""
     import numpy as np
@@ -300,20 +357,12 @@ def image_samples() -> dict[str, bytes]:
 
     from tests.profiles import ADOBE_PROFILE
     from tfstyle import images
-    from tfstyle.data import samples
 
-    paths = samples.photo_paths()[:3]
-    photos = [Image.fromarray(images.to_uint8(images.read(path, max_size=SIDE))) for path in paths]
-    size = min(photo.width for photo in photos), min(photo.height for photo in photos)
-    photos = [photo.crop((0, 0, *size)) for photo in photos]
+    photos, exif = pictures()
     photo = photos[0]
     clear = photo.copy()
     clear.putalpha(photos[1].convert("L"))
     deep = Image.fromarray(np.asarray(photo.convert("L")).astype(np.uint16) * 257)
-    exif = Image.Exif()
-    exif.update({0x010F: "maker", 0x0112: 6, 0x0132: "2020:01:02 03:04:05", 0x013B: "someone"})
-    exif.get_ifd(0x8769).update({0x9003: "2020:01:02 03:04:05", 0x829A: 0.01})
-    exif.get_ifd(0x8825).update({1: "N", 2: (1.0, 2.0, 3.0)})
     told = {"exif": exif, "icc_profile": ADOBE_PROFILE}
     several = {"save_all": True, "append_images": photos[1:], "duration": 40, "loop": 2}
 
@@ -367,6 +416,14 @@ def image_samples() -> dict[str, bytes]:
 
 
 def image_part(folder: Path, stack: contextlib.ExitStack):
+    return file_part(folder, image_samples())
+
+
+def heic_part(folder: Path, stack: contextlib.ExitStack):
+    return file_part(folder, heic_samples())
+
+
+def file_part(folder: Path, samples: dict[str, bytes]):
     import numpy as np
     import tensorflow  # noqa: F401, whose memory is no growth
 
@@ -414,7 +471,7 @@ def image_part(folder: Path, stack: contextlib.ExitStack):
             images.encode(small, writes[len(data) % 3], icc=icc, **(metadata or {}))
         return True
 
-    return {kind: (data, changed_file) for kind, data in image_samples().items()}, ask
+    return {kind: (data, changed_file) for kind, data in samples.items()}, ask
 
 
 # Requests

@@ -53,7 +53,7 @@ def dies_at_one(part, seeds, out):
 
 def test_the_command_counts_what_came_of_the_inputs(tmp_path):
     command = [sys.executable, ROOT / "benchmarks" / "fuzz.py", "--images=20", "--rest=0"]
-    command += ["--grpc=0", f"--out={tmp_path / 'fuzz.json'}"]
+    command += ["--grpc=0", "--heic=5", f"--out={tmp_path / 'fuzz.json'}"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     told = json.loads((tmp_path / "fuzz.json").read_text())["images"]
