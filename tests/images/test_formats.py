@@ -130,6 +130,53 @@ def test_hdr_is_refused_and_not_shown_too_dark(transfer, told):
     np.testing.assert_allclose(images.decode_bytes(plain), picture() / 255, atol=HALF)
 
 
+# --- Colours told without a profile
+
+
+def of_wide_gamut(kind, array, primaries):
+    """A file whose coding tells these primaries of ITU-T H.273, with sRGB's transfer function."""
+    if kind == "PNG":
+        png = encoded(array, "PNG")
+        return png[:33] + chunk(b"cICP", bytes([primaries, 13, 0, 1])) + png[33:]
+    if kind == "HEIC":
+        nclx = {"color_primaries": primaries, "transfer_characteristics": 13}
+        return heic(array, chroma=444, save_nclx_profile=True, **nclx)
+    data = avif(array, subsampling="4:4:4")  # which tells those of sRGB
+    place = data.index(b"colrnclx") + 8
+    return data[:place] + struct.pack(">HH", primaries, 13) + data[place + 4 :]
+
+
+# Chromaticities of red, green and blue in ITU-T H.273, table 2; all have the white point D65.
+CHROMATICITIES = {
+    1: ((0.640, 0.330), (0.300, 0.600), (0.150, 0.060)),
+    9: ((0.708, 0.292), (0.170, 0.797), (0.131, 0.046)),
+    12: ((0.680, 0.320), (0.265, 0.690), (0.150, 0.060)),
+}
+
+
+def to_xyz(primaries):
+    columns = np.array([(x / y, 1, (1 - x - y) / y) for x, y in CHROMATICITIES[primaries]]).T
+    return columns * np.linalg.solve(columns, (0.3127 / 0.3290, 1, 0.3583 / 0.3290))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "AVIF", "HEIC"])
+@pytest.mark.parametrize("primaries", [9, 12])
+def test_colours_of_a_wide_gamut_are_converted_as_with_a_profile(kind, primaries):
+    stored = np.random.default_rng(0).integers(100, 170, (4, 4, 3)).astype(np.uint8)
+    stored = stored.repeat(16, 0).repeat(16, 1)
+    # The same values under sRGB's primaries: with what the codec loses.
+    values = images.decode_bytes(of_wide_gamut(kind, stored, 1)).astype("float64")
+    np.testing.assert_allclose(values, stored / 255, atol=9 / 255)
+    linear = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+    linear = np.clip(linear @ (np.linalg.inv(to_xyz(1)) @ to_xyz(primaries)).T, 0, 1)
+    expected = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    assert np.abs(expected - values).max() > 9 / 255
+    data = of_wide_gamut(kind, stored, primaries)
+    image = images.decode_bytes(data)
+    np.testing.assert_allclose(image, expected, atol=2 / 255)
+    np.testing.assert_allclose(images.decode_bytes(images.to_srgb_bytes(data)), image, atol=HALF)
+
+
 # --- texts and profiles of a PNG
 
 

@@ -60,6 +60,12 @@ _EXIF_TEXTS = {"Software": 0x0131, "Description": 0x010E}
 _XMP_KEYWORD = "XML:com.adobe.xmp"
 # EXIF 2.32, 4.6.5: a user comment begins with its character code.
 _ASCII_CODE = b"ASCII\0\0\0"
+# {primaries in ITU-T H.273: XYZ of red, green and blue, adapted to D50 by Bradford's matrix, as a
+# profile holds them}: of BT.2020 and Display P3.
+_D50_COLORANTS = {
+    9: ((0.67348, 0.27904, -0.00193), (0.16567, 0.67534, 0.02998), (0.12505, 0.04561, 0.79685)),
+    12: ((0.51512, 0.24119, -0.00105), (0.29198, 0.69224, 0.04188), (0.1571, 0.06657, 0.78407)),
+}
 _PROFILE_ERRORS = (ImageCms.PyCMSError, OSError, KeyError, TypeError, ValueError)
 # Peak memory of decoding one pixel: Pillow's 4 bytes, those of an array, and two float32 images;
 # with alpha, 16 bits or a profile more of them; and where it is shrunk before it becomes floats.
@@ -338,11 +344,15 @@ def _deep_grey(image: Image.Image) -> np.ndarray:
 
 
 def _srgb_transform(image: Image.Image) -> ImageCms.ImageCmsTransform | None:
-    """From the embedded profile to sRGB; None where there is nothing (or nothing sane) to do."""
-    if not image.info.get("icc_profile"):
+    """From the embedded profile to sRGB; None where there is nothing (or nothing sane) to do.
+
+    Without a profile, from the primaries that the file's coding tells, if they are of a wide gamut.
+    """
+    icc = image.info.get("icc_profile") or _profile_of(image.info.get(formats.PRIMARIES, 0))
+    if not icc:
         return None
     try:
-        profile = ImageCms.ImageCmsProfile(io.BytesIO(image.info["icc_profile"]))
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
         space = profile.profile.xcolor_space.strip()
         grey = image.mode in ("1", "L", "LA") or image.mode.startswith("I;16")
         if (space == "CMYK") != (image.mode == "CMYK") or (space == "GRAY" and not grey):
@@ -352,6 +362,23 @@ def _srgb_transform(image: Image.Image) -> ImageCms.ImageCmsTransform | None:
         return transform if mode == "CMYK" or _changes_colors(transform) else None
     except _PROFILE_ERRORS:
         return None
+
+
+def _profile_of(primaries: int) -> bytes | None:
+    """The sRGB profile with primaries of ITU-T H.273 in place of its own; None for others.
+
+    Its curve is kept for all: of the transfer functions that are let through those of video differ
+    a little from it, and programs show them as sRGB.
+    """
+    if primaries not in _D50_COLORANTS:
+        return None
+    profile = bytearray(_srgb_profile())
+    for number in range(struct.unpack_from(">I", profile, 128)[0]):
+        tag, place = struct.unpack_from(">4sI", profile, 132 + 12 * number)
+        if tag in (b"rXYZ", b"gXYZ", b"bXYZ"):
+            values = _D50_COLORANTS[primaries][b"rgb".index(tag[:1])]
+            struct.pack_into(">3i", profile, place + 8, *(round(v * 2**16) for v in values))
+    return bytes(profile)
 
 
 def _transformed(image: Image.Image, transform: ImageCms.ImageCmsTransform) -> Image.Image:

@@ -63,6 +63,9 @@ _HEIF_BRANDS = {b"mif1", b"msf1", b"mif2", b"heif"}
 # Transfer functions of ITU-T H.273 that are not near sRGB's: values of such files mean other light.
 _HDR_TRANSFERS = {16: "PQ", 18: "HLG"}
 
+# Under which `opened` adds to an image's `info` the number of the file's primaries in H.273.
+PRIMARIES = "tfstyle primaries"
+
 # Of a PNG's texts, and of its profile, as many bytes are read as they unpack to; what is beyond is
 # left out. Workflows and histories of real files reach some megabytes, and Pillow stops at one.
 MAX_TEXT = 16_000_000
@@ -157,8 +160,12 @@ def opened(
     check_readable(kind, name)
     if kind == "PNG":
         data = _within_limits(data, name)
-    if kind in ("PNG", "AVIF", "HEIF"):
-        _refuse_hdr(data, kind, name)
+    primaries, transfer = _coded_colors(data, kind)
+    if transfer in _HDR_TRANSFERS:
+        raise ImageError(
+            f"{name}: HDR ({_HDR_TRANSFERS[transfer]}), whose values mean another brightness. "
+            "Export it as a standard (SDR) picture."
+        )
     if kind == "PNG" and not pixels:
         data = _without_pixels(data)
     # Pillow's parsers meet hostile data with nearly every exception there is (OSError,
@@ -169,10 +176,10 @@ def opened(
                 height, width = scaled_size(image.size[::-1], 2 * max_size)
                 image.draft(None, (width, height))
             _check_pixels(image.size, max_pixels, name)
-            if isinstance(image, Image.Image):
-                yield image, data
-            else:
-                yield image.to_pillow() if pixels else _with_info(image.info), data
+            if not isinstance(image, Image.Image):
+                image = image.to_pillow() if pixels else _with_info(image.info)
+            image.info[PRIMARIES] = primaries
+            yield image, data
     except (TfstyleError, MemoryError):
         raise
     except UnidentifiedImageError as error:
@@ -322,20 +329,16 @@ def _unpacked_size(chunk: bytes, body: bytes, limit: int) -> int:
     return size
 
 
-def _refuse_hdr(data: bytes, kind: str, name: str) -> None:
-    """Raises ImageError for pictures whose values are no brightness as of sRGB."""
-    transfer = 0
+def _coded_colors(data: bytes, kind: str) -> tuple[int, int]:
+    """(primaries, transfer function) in the numbers of ITU-T H.273; 0 where a file has none."""
     if kind == "PNG":
         for start, _, chunk in _chunks(data):
             if chunk == b"cICP":
-                transfer = data[start + 9]
-    elif (place := data.find(b"colrnclx", 0, 2**16)) >= 0:
-        transfer = int.from_bytes(data[place + 10 : place + 12], "big")
-    if transfer in _HDR_TRANSFERS:
-        raise ImageError(
-            f"{name}: HDR ({_HDR_TRANSFERS[transfer]}), whose values mean another brightness. "
-            "Export it as a standard (SDR) picture."
-        )
+                return data[start + 8], data[start + 9]
+    elif kind in ("AVIF", "HEIF") and (place := data.find(b"colrnclx", 0, 2**16)) >= 0:
+        coded = data[place + 8 : place + 12].ljust(4, b"\0")
+        return int.from_bytes(coded[:2], "big"), int.from_bytes(coded[2:], "big")
+    return 0, 0
 
 
 _lock = threading.Lock()
