@@ -91,8 +91,8 @@ def sheets():
         ],
         "portrait": [
             ("photo", astronaut, None, {}),
-            ("default", astronaut, [swirls], {}),
-            ("--preset portrait", astronaut, [swirls], gatys.PRESETS["portrait"]),
+            ("--keep off", astronaut, [swirls], {"keep": "off"}),
+            ("default: faces kept", astronaut, [swirls], {}),
             ("photo", cat, None, {}),
             ("default", cat, [swirls], {}),
             ("--preset portrait", cat, [swirls], gatys.PRESETS["portrait"]),

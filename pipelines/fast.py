@@ -28,10 +28,10 @@ def train(
     style_size: int = 384,
     width: int = 16,
     depth: int = 4,
-    noise: bool = False,
+    noise: bool = True,
     initial: str = "",
     photos: data.Photos = data.Photos(),  # noqa: B008 (frozen, as all of these)
-    weights: losses.StyleWeights = losses.StyleWeights(),  # noqa: B008
+    weights: losses.StyleWeights = losses.PAINTERLY,  # noqa: B008
     optim: training.Optim = training.Optim(),  # noqa: B008
     release: export.Release = export.Release(),  # noqa: B008
     options: training.Options = training.Options(steps=600),  # noqa: B008

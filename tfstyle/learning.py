@@ -30,14 +30,7 @@ from tfstyle.training import steps
 _BYTES_PER_PIXEL = 1300
 CONTENT_LAYERS = ("block4_conv2",)
 # As the networks that are taught were trained.
-_AIMS = losses.StyleWeights(
-    style_loss="wasserstein",
-    style_depth=4,
-    style_falloff=0.7,
-    saliency=0.5,
-    tv_weight=15.0,
-    checkerboard_weight=0.2,
-)
+_AIMS = dataclasses.replace(losses.PAINTERLY, tv_weight=15.0, checkerboard_weight=0.2)
 
 
 class LearnError(TfstyleError, ValueError):

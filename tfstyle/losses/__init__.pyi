@@ -37,6 +37,7 @@ from .targets import (
     StyleTargets as StyleTargets,
 )
 from .weights import (
+    PAINTERLY as PAINTERLY,
     GanWeights as GanWeights,
     StyleWeights as StyleWeights,
     Weights as Weights,

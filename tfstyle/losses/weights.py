@@ -111,6 +111,17 @@ class StyleWeights(Weights):
         return {layer: weight / total for layer, weight in weights.items()}
 
 
+# What networks of given styles paint best with: docs/systems.md.
+PAINTERLY = StyleWeights(
+    style_loss="wasserstein",
+    style_depth=4,
+    style_falloff=0.7,
+    saliency=0.5,
+    style_weight=15.0,
+    tv_weight=10.0,
+)
+
+
 @dataclasses.dataclass(frozen=True)
 class GanWeights(StyleWeights):
     """What a generator that faces a discriminator is to aim for, and how much.

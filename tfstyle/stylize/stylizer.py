@@ -33,8 +33,8 @@ BYTES_PER_PIXEL = 800
 _OWN_BYTES_PER_PIXEL = 48
 
 # Larger images are worked on in tiles, where the model can: 8 megapixels at once take 2.1 GB in
-# ten_styles, and would take 14 in vangogh_gan. Numbers and not what memory there is, so that a
-# picture comes out the same on every machine that can make it whole.
+# ten_styles, and would take 14 in a U-Net of width 24. Numbers and not what memory there is, so
+# that a picture comes out the same on every machine that can make it whole.
 WHOLE_PIXELS = 8_000_000
 WHOLE_BYTES = 5_000_000_000
 # Side of a tile and of the windows whose statistics stand for the whole image, in pixels. Of more
