@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 import keras
@@ -668,6 +669,52 @@ def test_a_batch_that_devices_cannot_share_is_an_error():
     dataset = tf.data.Dataset.range(9).batch(3, drop_remainder=True)
     with pytest.raises(training.TrainingError, match=r"a batch of 3 on 2 devices.*multiple of 6"):
         loop._distribute(dataset, None, _Two)
+
+
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_worker_that_waits_for_another_is_ended_by_a_signal(tmp_path, signum, code):
+    with socket.socket() as one, socket.socket() as other:
+        for each in (one, other):
+            each.bind(("127.0.0.1", 0))
+        workers = [f"127.0.0.1:{each.getsockname()[1]}" for each in (one, other)]
+    told = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": 0}}
+    command = "from tfstyle.cli import messages; from tfstyle import training; import sys; "
+    command += "options = training.Options(strategy='multiworker', steps=1); "
+    command += "sys.exit(messages.exit_code('x', lambda: training.prepare(options)))"
+    process = subprocess.Popen(
+        [sys.executable, "-c", command],
+        env=os.environ | {"TF_CONFIG": json.dumps(told)},
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert any("waits for all" in line for line in process.stderr)
+        time.sleep(0.5)
+        process.send_signal(signum)
+        assert process.wait(timeout=20) == code
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_worker_tells_whom_it_waits_for_and_goes_on_when_all_listen(monkeypatch, capsys):
+    monkeypatch.setattr(strategy, "_WORD_EVERY", 0.0)
+    with socket.socket() as own, socket.socket() as other:
+        for each in (own, other):
+            each.bind(("127.0.0.1", 0))
+        mine, theirs = (f"127.0.0.1:{each.getsockname()[1]}" for each in (own, other))
+        own.close()
+        waiting = threading.Thread(target=strategy._wait_for, args=([mine, theirs], 0))
+        waiting.start()
+        while "still waits for " + theirs not in capsys.readouterr().err:
+            time.sleep(0.05)
+        assert strategy._listens(mine)
+        other.listen()
+        waiting.join(timeout=20)
+        assert not waiting.is_alive()
+    # The port is TensorFlow's now.
+    assert not strategy._listens(mine)
 
 
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -6,7 +6,9 @@ import json
 import os
 import pathlib
 import signal
+import socket
 import sys
+import time
 from collections.abc import Iterator
 from typing import Literal
 
@@ -114,6 +116,8 @@ def prepare(options: Options) -> tf.distribute.Strategy:
 
 # Seconds after which the workers give up one that is silent.
 _HEARTBEAT_TIMEOUT = 60
+# Seconds between two words about who is missing.
+_WORD_EVERY = 30
 _TF_CONFIG = (
     '{"cluster": {"worker": ["HOST:PORT", ...]}, "task": {"type": "worker", "index": 0}}, the same '
     "for all workers but for the index"
@@ -123,6 +127,7 @@ _TF_CONFIG = (
 def _multiworker(jobs: dict[str, list[str]], index: int):
     workers = [address for job in jobs.values() for address in job]
     print(f"worker {index} of {len(workers)}, {workers[index]}: waits for all", file=sys.stderr)
+    _wait_for(workers, index)
     _have_patience(jobs)
     try:
         with _ended_by_ctrl_c():
@@ -133,6 +138,37 @@ def _multiworker(jobs: dict[str, list[str]], index: int):
             f"({first_line(error)}). See that TF_CONFIG's addresses are right, that their ports "
             "are free, and that all workers start anew."
         ) from error
+
+
+def _wait_for(workers: list[str], index: int) -> None:
+    """Until each of the others listens at its HOST:PORT, as this one does meanwhile.
+
+    TensorFlow would wait itself, but deaf to SIGTERM, which it takes for a word that it will be
+    preempted, and without a word who is missing.
+    """
+    missing = [address for i, address in enumerate(workers) if i != index]
+    told = time.monotonic()
+    with socket.socket() as own:
+        # Where it cannot be bound TensorFlow says so, later.
+        own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with contextlib.suppress(OSError, ValueError, OverflowError):
+            own.bind(("", int(workers[index].rpartition(":")[2])))
+            own.listen()
+        while missing:
+            missing = [address for address in missing if not _listens(address)]
+            if missing and time.monotonic() > told + _WORD_EVERY:
+                told = time.monotonic()
+                print(f"worker {index}: still waits for {', '.join(missing)}", file=sys.stderr)
+            time.sleep(0.1 if missing else 0)
+
+
+def _listens(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=1).close()
+    except (OSError, ValueError, OverflowError):
+        return False
+    return True
 
 
 @contextlib.contextmanager
