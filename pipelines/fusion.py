@@ -5,13 +5,13 @@
     tfstyle train fusion --style=paintings/ --content=photos/ --steps=8000 --name=mine
 
 Dumoulin et al. 2017, "A Learned Representation For Artistic Style"
-(https://arxiv.org/abs/1610.07629): the styles share all convolutions, 330 163 weights, and each has
-a scale and an offset of its own for every normalised channel, 1344 numbers. A blend of these is a
-blend of the styles. Each image of a batch is taught one style; no blend is taught. Give it more
-steps than pipelines.fast: a style learns from its share of them.
+(https://arxiv.org/abs/1610.07629): the styles share all convolutions, 330 175 weights, and each has
+a scale and an offset of its own for every normalised channel, and a strength of noise, 1696
+numbers. A blend of these is a blend of the styles. Each image of a batch is taught one style; no
+blend is taught. Give it more steps than pipelines.fast: a style learns from its share of them.
 
-Measured: without arguments, in 9 minutes of processor time, the relative style distance is 0.42 to
-0.55. docs/systems.md has more; `ten_styles` is what longer training gives: docs/models.md.
+Measured: without arguments, in 9 minutes, the relative style distance is 0.46 to 0.56.
+docs/systems.md has more; `ten_styles` is what longer training gives: docs/models.md.
 """
 
 import numpy as np

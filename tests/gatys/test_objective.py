@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from tfstyle import features, images, losses
 from tfstyle.data import drawn, samples
-from tfstyle.gatys.objective import KEPT, Objective, Region
+from tfstyle.gatys.objective import KEPT, KEPT_FREE, Objective, Region
 
 CONTENT = {"block4_conv2": 1.0}
 STYLE = {layer: 0.2 for layer in losses.STYLE_LAYERS}
@@ -256,12 +256,14 @@ def test_what_is_kept_is_compared_there_by_its_share_of_the_picture(
     judge = objective(tiny_extractor, kept_layers=[layer])
     keep = np.zeros(photo.shape[:2], np.float32)
     keep[32:64, 64:] = 1
+    start = np.zeros_like(start)
     found, _ = judge(start, judge.targets(photo, [Region(style)], keep=keep))
     of_start, of_photo = (tiny_extractor(x[None])[layer] for x in (start, photo))
     weights = tf.constant(keep[None, ::2, ::2, None])
     error = losses.content_loss(features=of_start, target=of_photo, weights=weights)
-    assert found[f"kept/{layer}"] == pytest.approx(keep.mean() * float(error), rel=1e-4)
-    added = KEPT * judge.style_weight * found[f"kept/{layer}"]
+    assert found[f"kept/{layer}"] == pytest.approx(float(error), rel=1e-4)
+    assert error > KEPT_FREE
+    added = KEPT * judge.style_weight * keep.mean() * (float(error) - KEPT_FREE) ** 2
     parts = found["content"] + judge.style_weight * found["style"]
     assert found["total"] == pytest.approx(parts + added, rel=1e-5)
 

@@ -23,8 +23,9 @@ from tfstyle.errors import ArgumentError
 # Peak memory of one forward and backward pass, in units of the bytes that all layers' outputs take,
 # with room to spare: benchmarks/memory.py finds 1.2 for vgg16 in float32 and 1.35 in bfloat16.
 _PASS_FACTOR = 1.5
-# Weight of what is kept, relative to that of the style, which it is to hold out against.
-KEPT = 0.1
+# Weight of what is kept, relative to that of the style, which it is to hold out against, and the
+# error, relative to the photo's energy, up to which it is painted like all else.
+KEPT, KEPT_FREE = 0.4, 0.2
 # And how much the content counts there at its own layers: little, or a large face would stand for
 # all of the photo where the weights are moved by the content.
 _ELSEWHERE = 0.9
@@ -65,6 +66,7 @@ class Targets:
     roots: dict[str, tf.Tensor]  # layer: of the covariances, [styles, C, C]; empty: not compared
     weights: list[tf.Tensor]  # a scalar for each style
     masks: dict[str, tf.Tensor]  # layer: [styles, h, w, 1]; empty: all styles everywhere
+    kept_share: tf.Tensor  # scalar: how much of the picture is to be kept
 
 
 class Objective:
@@ -91,9 +93,11 @@ class Objective:
     ) -> None:
         """Nothing is computed yet.
 
-        Where `targets` are to keep something, kept_weight * style_weight * kept is added: the error
-        of `kept_layers` there, relative to the photo's own energy there, times the region's share
-        of the picture, so that a position is held alike in a small region and in a large one.
+        Where `targets` are to keep something, KEPT * style_weight * share * max(0, e - KEPT_FREE)^2
+        is added for each of `kept_layers`: e is its error there, relative to the photo's energy
+        there, and share the region's of the picture, so that a position is held alike in a small
+        region and in a large one. The square is of the excess alone: a face is painted, too, but
+        not beyond recognition, whatever the style weighs.
 
         Args:
             extractor: image [1, H, W, 3] -> {layer: features}, with the layers below.
@@ -184,7 +188,6 @@ class Objective:
             layer: float(tf.reduce_sum(weights[layer] * tf.square(found)))
             for layer, found in contents.items()
         }
-        share = 0.0 if keep is None else float(np.mean(keep))
         statistics = [self._statistics(region.style, region.style_mask, tile) for region in regions]
         masks = [
             np.ones(size, np.float32) if region.mask is None else region.mask for region in regions
@@ -202,7 +205,6 @@ class Objective:
             content={layer: (found, weights[layer]) for layer, found in contents.items()},
             content_factors={
                 layer: tf.constant((2 / energy if energy else 0.0) if relative else 1.0)
-                * (share if layer in self.kept_layers else 1.0)
                 for layer, energy in energies.items()
             },
             means=means,
@@ -210,6 +212,7 @@ class Objective:
             roots=roots,
             weights=[tf.constant(region.weight, tf.float32) for region in regions],
             masks=self._layer_masks(size, masks),
+            kept_share=tf.constant(0.0 if keep is None else np.mean(keep), tf.float32),
         )
 
     def __call__(
@@ -243,6 +246,8 @@ class Objective:
         sums, errors = self._added_up(image, targets.masks, parts, targets.content)
         style, by_layer, adjoints = self._run(self._from_sums, sums, arguments)
         content = {layer: targets.content_factors[layer] * errors[layer] for layer in errors}
+        pulls = self._run(self._pulls, content, targets.kept_share)
+        factors = {layer: pulls[layer] * targets.content_factors[layer] for layer in pulls}
         tv, tv_gradient = self._run(self._tv_gradient, tf.constant(image[None]))
         gradient = tv_gradient.numpy()[0]
         for part in parts:
@@ -254,9 +259,9 @@ class Objective:
                 part.masks(targets.masks),
                 part.contents(targets.content),
                 adjoints,
-                targets.content_factors,
+                factors,
             ).numpy()[0]
-        return _floats(self._summary(content, style, by_layer, tv)), gradient
+        return _floats(self._summary(content, style, by_layer, tv, targets.kept_share)), gradient
 
     def _run(self, function: Callable, *arguments: Any) -> Any:
         """Calls one of the functions below, as a graph for images of every size where compiled."""
@@ -289,7 +294,7 @@ class Objective:
             errors = _errors(found, targets["content"])
             content = {layer: targets["content_factors"][layer] * errors[layer] for layer in errors}
             tv = losses.total_variation(image)
-            summary = self._summary(content, style, by_layer, tv)
+            summary = self._summary(content, style, by_layer, tv, targets["kept_share"])
         return summary, tape.gradient(summary["total"], image)
 
     def _features(self, image: tf.Tensor) -> Layered:
@@ -337,7 +342,7 @@ class Objective:
                 by_mean, by_gram, _ = adjoints[layer]
                 total += tf.reduce_sum(by_mean * mean) + tf.reduce_sum(by_gram * gram)
             for layer, error in _errors(found, contents).items():
-                total += self._weight_of(layer) * factors[layer] * error
+                total += factors[layer] * error
         return tape.gradient(total, image)
 
     def _tv_gradient(self, image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -393,15 +398,18 @@ class Objective:
         return function(grams={layer: gram}, targets=grams, layer_weights=one)
 
     def _summary(
-        self, content: Layered, style: tf.Tensor, style_by_layer: Layered, tv: tf.Tensor
+        self,
+        content: Layered,
+        style: tf.Tensor,
+        style_by_layer: Layered,
+        tv: tf.Tensor,
+        share: tf.Tensor,
     ) -> dict[str, tf.Tensor]:
         of_content = tf.add_n(
             [weight * content[layer] for layer, weight in self.content_layers.items()]
         )
         total = (
-            tf.add_n([self._weight_of(layer) * error for layer, error in content.items()])
-            + self._weights["style"] * style
-            + self._weights["tv"] * tv
+            self._held(content, share) + self._weights["style"] * style + self._weights["tv"] * tv
         )
         return {
             "total": total,
@@ -471,11 +479,22 @@ class Objective:
             return kept
         return (1 + self._saliency * (losses.saliency(found) - 1)) * (1 - _ELSEWHERE * kept)
 
-    def _weight_of(self, layer: str) -> tf.Tensor:
-        """Of the error of a layer of `_compared` in the total."""
-        if layer in self.kept_layers:
-            return self._weights["style"] * (KEPT / len(self.kept_layers))
-        return self._weights["content"] * self.content_layers[layer]
+    def _held(self, content: Layered, share: tf.Tensor) -> tf.Tensor:
+        """What content and kept layers add to the total."""
+        total = self._weights["content"] * tf.add_n(
+            [weight * content[layer] for layer, weight in self.content_layers.items()]
+        )
+        for layer in self.kept_layers:
+            excess = tf.square(tf.nn.relu(content[layer] - KEPT_FREE))
+            total += KEPT * self._weights["style"] * share * excess / len(self.kept_layers)
+        return total
+
+    def _pulls(self, content: Layered, share: tf.Tensor) -> Layered:
+        """The derivatives of `_held` by the relative error of each layer."""
+        with tf.GradientTape() as tape:
+            tape.watch(content)
+            total = self._held(content, share)
+        return tape.gradient(total, content)
 
     def _layer_masks(
         self, size: tuple[int, int], masks: Sequence[np.ndarray]
