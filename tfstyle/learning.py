@@ -3,7 +3,7 @@
 A network of several styles (`networks.generators.fusion_generator`) has the convolutions in common
 and for each style a gamma and a beta of every normalised channel, and strengths of noise. For a
 new painting these alone are fitted, from those of the style that is nearest to it: 1696 numbers in
-place of 330 163 weights (Dumoulin et al. 2017, https://arxiv.org/abs/1610.07629, section 3.3). The
+place of 330 175 weights (Dumoulin et al. 2017, https://arxiv.org/abs/1610.07629, section 3.3). The
 other styles stay as they are, and the new one blends with them. Or all weights are fitted, for a
 network of that painting alone.
 """

@@ -225,8 +225,8 @@ def optimize(
             is free for strokes.
         keep: what stays recognisable whatever the style does: "faces", those that
             `images.find_faces` finds; a region [h, w] in [0, 1] of the photo; or "off", nothing
-            more than elsewhere. There the content counts more, and finer features of it too
-            (block2_conv2 of VGG16). The formula "gatys" keeps nothing.
+            more than elsewhere. Finer features (block1_conv2 and block2_conv2 of VGG16) may
+            differ there from the photo's only so far. The formula "gatys" keeps nothing.
         formula: "relative" has losses that do not depend on size and layer; with "gatys" they are
             the paper's own, and content_weight and style_weight its alpha and beta.
         size: longest side of the picture in pixels, larger or smaller than the photo; None keeps

@@ -143,7 +143,8 @@ def projected_discriminator(
             f"projected_discriminator scales of {list(scales)}: give layers of block1 to block4"
         )
     images = keras.Input((None, None, 3), name="images")
-    features = {layer: extractor(images)[layer] for layer in scales}
+    extracted = extractor(images)
+    features = {layer: extracted[layer] for layer in scales}
     inputs = {
         layer: keras.Input(each.shape[1:], name=layer, dtype=each.dtype)
         for layer, each in features.items()
